@@ -31,7 +31,7 @@ SLUG_LENGTH = 15  # IFNAMSIZ less its zero: the apps take the file's name as the
 DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 
 
-class InvalidEndpoint(ValueError):  # noqa: N818 - named by what it says of the value, as InvalidKey
+class InvalidEndpoint(ValueError):
     """An endpoint that WireGuard cannot use; the message is a sentence for the person who typed it."""
 
 

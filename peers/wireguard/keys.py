@@ -25,7 +25,7 @@ LOW_ORDER = frozenset(
 )
 
 
-class InvalidKey(ValueError):  # noqa: N818 - named by what it says of the value, as ValueError's other children
+class InvalidKey(ValueError):
     """A key that WireGuard cannot use; the message is a sentence for the person who pasted it."""
 
 

@@ -55,6 +55,14 @@ class PeerSettings:
     persistent_keepalive: int = 0
 
 
+@lru_cache(maxsize=MEMO)
+def peer_settings(
+    allowed_ips: frozenset[Network], preshared_key: str = ZERO_KEY, persistent_keepalive: int = 0
+) -> PeerSettings:
+    """Return the one object for these settings, so that comparing what is wanted with what is there costs nothing."""
+    return PeerSettings(_one_object(allowed_ips), preshared_key, persistent_keepalive)
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedPeer:
     """A peer as read from the interface; ``endpoint`` and ``latest_handshake`` are None before the first handshake."""
@@ -98,10 +106,14 @@ def diff(desired: Mapping[str, PeerSettings], observed: Mapping[str, ObservedPee
         update={
             key: settings
             for key, settings in desired.items()
-            if key in observed and observed[key].settings != settings
+            if key in observed and _differ(observed[key].settings, settings)
         },
         remove=frozenset(observed.keys() - desired.keys()),
     )
+
+
+def _differ(one: PeerSettings, other: PeerSettings) -> bool:
+    return one is not other and one != other  # nearly always one object: see peer_settings
 
 
 def lines(changes: Changes, observed: Mapping[str, ObservedPeer]) -> Iterator[str]:

@@ -25,7 +25,7 @@ class WgError(Exception):
     """wg(8) failed; the message says at what and, in wg's last line, why. It never holds a key."""
 
 
-class InterfaceMissing(WgError):  # noqa: N818 - a state to act on (create it), as FileNotFoundError is not an oddity
+class InterfaceMissing(WgError):
     """There is no interface of that name."""
 
 

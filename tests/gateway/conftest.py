@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.netns import Namespace, end
 from peers.wireguard import keys, link, wg
-from tests.gateway.netns import Namespace, end
 
 TOOLS = {
     "wg": "wireguard-tools",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.client import Client
+from deploy.demo.netns import Namespace
 from peers.wireguard import keys, link, wg
 from peers.wireguard.config import ClientConfig
 from peers.wireguard.state import PeerSettings, diff, networks
-from tests.gateway.netns import Client, Namespace
 
 PRESHARED_KEY = keys.generate_preshared_key()
 

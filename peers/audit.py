@@ -1,0 +1,65 @@
+"""Write down who did what, in the transaction of the change itself."""
+
+from typing import Any
+
+from django.db import models
+
+from peers.models import AuditEvent, Interface, Peer
+from portal.models import User
+
+
+def record(
+    action: str,
+    *,
+    actor: User | None = None,
+    actor_kind: str = AuditEvent.ActorKind.PERSON,
+    gateway: str = "",
+    source: str | None = None,
+    target: models.Model | None = None,
+    old: dict[str, Any] | None = None,
+    new: dict[str, Any] | None = None,
+    reason: str = "",
+) -> AuditEvent:
+    """Insert one audit event; ``target`` is the peer, interface or person that the act is on.
+
+    ``source`` is the client's IP address as text. Call it inside the transaction of the change: no audit row, no change.
+    """
+    return AuditEvent.objects.create(
+        action=action,
+        actor=actor,
+        actor_kind=actor_kind,
+        gateway=gateway,
+        source=source,
+        old=old or {},
+        new=new or {},
+        reason=reason,
+        **_columns(target),
+    )
+
+
+def difference(before: Interface | None, after: Interface) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the columns that differ as text, old and new; without ``before`` every column is new. None is a secret."""
+    old, new = _texts(before), _texts(after)
+    changed = [name for name in new if old.get(name) != new[name]]
+    return {name: old[name] for name in changed if name in old}, {name: new[name] for name in changed}
+
+
+def _texts(interface: Interface | None) -> dict[str, str]:
+    if interface is None:
+        return {}
+    values = {field.name: getattr(interface, field.name) for field in interface._meta.concrete_fields}  # noqa: SLF001
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in values.items()
+    }
+
+
+def _columns(target: models.Model | None) -> dict[str, Any]:
+    match target:
+        case Peer():
+            return {"peer": target, "interface": target.interface, "person": target.owner}
+        case Interface():
+            return {"interface": target}
+        case User():
+            return {"person": target}
+    return {}

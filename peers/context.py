@@ -1,0 +1,20 @@
+"""What every page knows, whatever it shows."""
+
+from collections.abc import Callable
+
+from django.db import Error
+from django.http import HttpRequest
+
+from peers.models import GatewayStatus
+
+
+def attachment(request: HttpRequest) -> dict[str, Callable[[], bool]]:  # noqa: ARG001 - a context processor's shape
+    """Return ``unattached``, asked of the database only by a page that shows it."""
+    return {"unattached": _unattached}
+
+
+def _unattached() -> bool:
+    try:
+        return GatewayStatus.objects.filter(attached=False).exists()
+    except Error:  # error pages extend the same template, and must render with the database away
+        return False

@@ -1,0 +1,109 @@
+"""What a person may send, checked: a name, a platform, an interface, a public key. No other field is ever read."""
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from peers.models import Interface, Peer
+from peers.wireguard import keys
+from portal.models import User
+
+NAME_LENGTH = 64
+NAME_CATEGORIES = ("L", "M", "Nd")
+NAME_SIGNS = frozenset(" -_.'()+#&")
+# Letters and marks that draw nothing: the fillers of Hangul and Khmer, the grapheme joiner.
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+
+
+def peer_name(text: str) -> str:
+    """Return ``text`` as a peer's name, in NFC and trimmed; raise ValidationError when it cannot be one."""
+    name = unicodedata.normalize("NFC", text).strip()
+    if not name:
+        raise ValidationError("Give the device a name.", code="required")
+    if len(name) > NAME_LENGTH:
+        raise ValidationError(f"A name is at most {NAME_LENGTH} characters long.", code="too_long")
+    if not all(map(_may_be_in_a_name, name)):
+        raise ValidationError(
+            "A name is made of letters, digits, spaces and - _ . ' ( ) + # &.", code="characters"
+        )
+    return name
+
+
+def _may_be_in_a_name(character: str) -> bool:
+    if character in INVISIBLE:
+        return False
+    return character in NAME_SIGNS or unicodedata.category(character).startswith(NAME_CATEGORIES)
+
+
+class NameField(forms.CharField):
+    def __init__(self) -> None:
+        super().__init__(strip=False, required=False)
+
+    def clean(self, value: Any) -> str:
+        return peer_name(super().clean(value))
+
+
+class PublicKeyField(forms.CharField):
+    """A pasted key. White space around it is the clipboard's and is dropped; templates never print its value."""
+
+    def __init__(self) -> None:
+        super().__init__(error_messages={"required": "Paste the device's public key."})
+
+    def clean(self, value: Any) -> str:
+        try:
+            return keys.public_key(super().clean(value))
+        except keys.InvalidKey as error:
+            raise ValidationError(str(error), code="invalid_key") from None
+
+
+class EnrolForm(forms.Form):
+    name = NameField()
+    platform = forms.ChoiceField(choices=Peer.Platform.choices, required=False)
+    interface: "forms.ModelChoiceField[Interface]" = forms.ModelChoiceField(
+        Interface.objects.none(),
+        to_field_name="name",
+        required=False,
+        error_messages={"invalid_choice": "Choose one of the networks in the list."},
+    )
+    public_key = PublicKeyField()
+
+    def __init__(self, *args: Any, owner: User, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.interfaces = interfaces_open_to(owner)
+        self.fields["interface"].queryset = Interface.objects.filter(  # type: ignore[attr-defined]
+            pk__in=[interface.pk for interface in self.interfaces]
+        )
+
+    def clean_platform(self) -> str:
+        return self.cleaned_data["platform"] or Peer.Platform.OTHER
+
+    def clean_interface(self) -> Interface | None:
+        """Return the interface asked for, else the first that is open to the person; None without any."""
+        return self.cleaned_data["interface"] or next(iter(self.interfaces), None)
+
+
+class RenameForm(forms.Form):
+    name = NameField()
+
+
+class KeyForm(forms.Form):
+    public_key = PublicKeyField()
+
+
+def interfaces_open_to(person: User) -> list[Interface]:
+    """Return the interfaces on which ``person`` may enrol, the default one first."""
+    open_to = Q(enrol_groups=[]) | Q(enrol_groups__overlap=person.groups_claim)
+    default = settings.LATCHKEY_DEFAULT_INTERFACE
+    return sorted(Interface.objects.filter(open_to), key=lambda row: (row.name != default, row.name))
+
+
+def errors_of(form: forms.Form) -> Iterator[tuple[str, str, str]]:
+    """Yield the field, the code and the sentence of each error."""
+    for field, errors in form.errors.as_data().items():
+        for error in errors:
+            yield field, error.code or "invalid", error.messages[0]

@@ -1,0 +1,111 @@
+"""Hold the interface itself: make it or take it, give it its private key, publish its public key."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+from peers.models import Interface
+from peers.wireguard import keys, link, wg
+from peers.wireguard.state import Observed
+
+
+class Stop(Exception):
+    """The gateway must not go on; the message says why and what to do."""
+
+
+class Attachment:
+    """The live interface of ``name``; ``create`` makes it where it is missing: the kernel's, else wireguard-go's."""
+
+    def __init__(self, name: str, key_file: Path, *, create: bool) -> None:
+        self.name = wg.interface_name(name)
+        self.key_file = key_file
+        self.create = create
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._configured = False
+
+    def observe(self, interface: Interface) -> Observed:
+        """Return what the interface holds, made and set up first where it is not; raise wg.WgError or Stop."""
+        try:
+            observed = wg.show(self.name)
+        except wg.InterfaceMissing:
+            self._make()
+            observed = wg.show(self.name)
+        if self._configured and self._is_ours(interface, observed):
+            return observed
+        self._set_up(interface, observed)
+        return wg.show(self.name)
+
+    def look_again(self) -> None:
+        """Have the next ``observe`` check addresses, MTU and link state too."""
+        self._configured = False
+
+    def close(self) -> None:
+        """End the wireguard-go that this process started, and with it the interface."""
+        if self._daemon is not None:
+            self._daemon.terminate()
+            self._daemon.wait(10)
+            self._daemon = None
+
+    def _make(self) -> None:
+        self.close()
+        if not self.create:
+            raise wg.InterfaceMissing(f"there is no interface {self.name}; --create makes it")
+        self._daemon = link.create(self.name)
+        self._configured = False
+
+    @staticmethod
+    def _is_ours(interface: Interface, observed: Observed) -> bool:
+        return observed.public_key == interface.public_key and observed.listen_port == interface.listen_port
+
+    def _set_up(self, interface: Interface, observed: Observed) -> None:
+        """Write what differs and nothing else: a port that is sent again makes the socket new."""
+        public_key = self._public_key(interface, observed)
+        publish(interface, public_key)
+        port = interface.listen_port if observed.listen_port != interface.listen_port else None
+        key_file = self.key_file if observed.public_key != public_key else None
+        wg.set_interface(self.name, private_key_file=key_file, listen_port=port)
+        link.configure(self.name, interface.own_addresses, interface.mtu)
+        self._configured = True
+
+    def _public_key(self, interface: Interface, observed: Observed) -> str:
+        if self.key_file.exists():
+            return keys.public_key_of(_read_private_key(self.key_file))
+        if observed.public_key is not None:
+            return observed.public_key
+        if interface.public_key is not None:
+            raise Stop(
+                f"{interface} has published {interface.public_key}, but its private key is not in {self.key_file}: "
+                "with another key every client would fail. Put the file back."
+            )
+        return keys.public_key_of(_new_private_key(self.key_file))
+
+
+def publish(interface: Interface, public_key: str) -> None:
+    """Write the public key while there is none; raise Stop if another one was published."""
+    Interface.objects.filter(pk=interface.pk, public_key=None).update(public_key=public_key)
+    interface.refresh_from_db(fields=["public_key"])
+    if interface.public_key != public_key:
+        raise Stop(
+            f"The private key on this host belongs to {public_key}, but {interface} has published "
+            f"{interface.public_key}: every client would fail. Put the right key file in place."
+        )
+
+
+def _read_private_key(path: Path) -> str:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise Stop(f"{path} can be read by others: chmod 600 it.")
+        return keys.private_key(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        raise Stop(f"{path} does not hold a private key that can be read.") from None
+
+
+def _new_private_key(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = keys.generate_private_key()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(f"{key}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key

@@ -1,0 +1,84 @@
+"""The gateway's one connection to PostgreSQL: queries, LISTEN, the lock, and a heartbeat that cannot hang."""
+
+import select
+import time
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from django.db import InterfaceError, OperationalError, connection
+
+from peers.signals import CHANNEL
+
+ANSWER_WITHIN = 5.0  # seconds; a dead network says nothing, and TCP itself would wait for hours
+# What is raised below Django's wrapper, by poll() and fileno(), is the driver's own.
+AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
+
+
+def _wait(driver: Any) -> None:
+    """Wait for the server as psycopg2 would, but not for ever."""
+    give_up = time.monotonic() + ANSWER_WITHIN
+    while (state := driver.poll()) != psycopg2.extensions.POLL_OK:
+        reading = [driver.fileno()] if state == psycopg2.extensions.POLL_READ else []
+        writing = [driver.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
+        if not any(select.select(reading, writing, [], max(0.0, give_up - time.monotonic()))):
+            raise psycopg2.OperationalError("the database does not answer")
+
+
+class Connection:
+    """The session that holds the advisory lock of (gateway, interface) and hears what has changed."""
+
+    def __init__(self, gateway: str, interface: str) -> None:
+        self.gateway, self.interface = gateway, interface
+        self._backend: int | None = None
+        psycopg2.extensions.set_wait_callback(_wait)
+
+    def open(self) -> bool:
+        """Connect, take the lock and listen; False while another gateway of this name holds the lock."""
+        connection.close()
+        connection.ensure_connection()
+        if not self._lock():
+            connection.close()
+            return False
+        _execute(f"LISTEN {CHANNEL}")
+        self._backend = _value("SELECT pg_backend_pid()")
+        return True
+
+    def _lock(self) -> bool:
+        name = f"{self.gateway}/{self.interface}"
+        if _value("SELECT pg_try_advisory_lock(hashtext('latchkey'), hashtext(%s))", name):
+            return True
+        # A session that the network swallowed keeps its lock until the server notices: end it, if it was ours.
+        _execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = %s"
+            " AND classid = (hashtext('latchkey')::bigint & 4294967295)::oid"
+            " AND objid = (hashtext(%s)::bigint & 4294967295)::oid",
+            self._backend,
+            name,
+        )
+        return False
+
+    def close(self) -> None:
+        connection.close()
+
+    def fileno(self) -> int:
+        return int(connection.connection.fileno())
+
+    def heard(self) -> set[str]:
+        """Return what has been notified since the last call, without waiting."""
+        driver = connection.connection
+        driver.poll()
+        heard = {notification.payload for notification in driver.notifies}
+        driver.notifies.clear()
+        return heard
+
+
+def _execute(sql: str, *values: str | int | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+
+
+def _value(sql: str, *values: str | int | None) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchone()[0]

@@ -1,0 +1,198 @@
+"""The gateway's process: wait for a reason to look, look, and keep deadlines whatever else is away."""
+
+import gc
+import logging
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from peers.gateway.attachment import Stop
+from peers.gateway.clock import monotonic
+from peers.gateway.connection import AWAY, Connection
+from peers.gateway.links import Links
+from peers.gateway.reconcile import Reconciler
+from peers.models import Interface, Peer
+from peers.wireguard.link import LinkError
+from peers.wireguard.wg import WgError
+
+logger = logging.getLogger(__name__)
+
+FULL_PASS_EVERY = (1.0, 4.0)  # seconds: the more a pass costs, the longer the pause
+SHARE = 0.02  # of one core, for passes with nothing to do
+HEARTBEAT_EVERY = 5.0
+RETRY_AFTER = (0.2, 3.0)
+MANY = 200  # peers; beyond that one full pass costs less
+
+
+class Loop:
+    """Runs passes until it is told to stop; one thread, one connection, no listening socket."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self.reconciler = reconciler
+        self.connection = Connection(reconciler.gateway, reconciler.name)
+        self.links = Links()
+        self.stopping = False
+        self._connected = self._well = False
+        self._scope: set[str] = set()
+        self._full_pass_at = self._heartbeat_at = self._retry_at = 0.0
+        self._retry_after = RETRY_AFTER[0]
+        self._wakeup, signalled = socket.socketpair()
+        for end in (self._wakeup, signalled):
+            end.setblocking(False)
+        self._signalled = signalled
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, which end it between two steps; raise Stop when it must not go on."""
+        signal.set_wakeup_fd(self._signalled.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        try:
+            while not self.stopping:
+                self.step()
+                self._wait()
+        finally:
+            self.close()
+
+    def step(self) -> None:
+        """Do all that is due now."""
+        try:
+            if self._connected or self._connect():
+                self._hear()
+                self._passes()
+            elif monotonic() >= self._full_pass_at:
+                self._full_pass_at = monotonic() + FULL_PASS_EVERY[0]
+                self.reconciler.repair()
+            self._scope |= self.reconciler.expire()
+        except AWAY as error:
+            self._lost(error)
+        except (WgError, LinkError) as error:
+            self._failed(error)
+        except Interface.DoesNotExist:
+            self._lost("this database knows no such interface")
+        except Stop:
+            raise
+        except Exception:
+            logger.exception("step_failed", extra={"interface": self.reconciler.name})
+            self._lost("an unexpected error")
+
+    def close(self) -> None:
+        self.connection.close()
+        self.links.close()
+        if self.reconciler.attachment:
+            self.reconciler.attachment.close()
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _connect(self) -> bool:
+        if monotonic() < self._retry_at:
+            return False
+        if not self.connection.open():
+            logger.warning("waiting_for_the_lock", extra={"interface": self.reconciler.name})
+            self._back_off()
+            return False
+        self.reconciler.begin()
+        self._connected, self._retry_after, self._full_pass_at = True, RETRY_AFTER[0], 0.0
+        logger.info(
+            "connected", extra={"interface": self.reconciler.name, "gateway": self.reconciler.gateway}
+        )
+        return True
+
+    def _hear(self) -> None:
+        if self.links.changed(self.reconciler.name) and self.reconciler.attachment:
+            self.reconciler.attachment.look_again()
+            self._full_pass_at = 0.0
+        for payload in self.connection.heard():
+            self._note(payload)
+
+    def _note(self, payload: str) -> None:
+        """Note what to look at again; anyone who can connect may send a payload, so none is believed."""
+        kind, _, value = payload.partition(":")
+        if kind == "interface":
+            self._full_pass_at = 0.0
+        elif kind == "owner" and value.isdecimal() and len(value) < 19:
+            mine = Peer.objects.filter(owner=int(value), interface=self.reconciler.interface)
+            self._scope.update(map(str, mine.values_list("pk", flat=True)))
+        elif kind == "peer":
+            try:
+                self._scope.add(str(UUID(value)))
+            except ValueError:
+                logger.warning("notification_ignored")
+
+    def _passes(self) -> None:
+        if monotonic() >= self._full_pass_at or len(self._scope) > MANY:
+            self._scope.clear()
+            self._full_pass()
+        elif self._scope:
+            scope, self._scope = self._scope, set()
+            self.reconciler.partial_pass(scope)
+        if self._well and monotonic() >= self._heartbeat_at:
+            self.reconciler.record.heartbeat()
+            self._heartbeat_at = monotonic() + HEARTBEAT_EVERY
+
+    def _full_pass(self) -> None:
+        started, used = monotonic(), time.process_time()
+        was_well, self._well = self._well, False
+        outcome = self.reconciler.full_pass()
+        self._well = True
+        if not was_well:
+            gc.freeze()  # what a full pass leaves behind stays: the collector need not walk it again
+        took = monotonic() - started
+        least, most = FULL_PASS_EVERY
+        self._full_pass_at = monotonic() + min(most, max(least, took / SHARE))
+        changes, cpu = bool(outcome.decision.changes), time.process_time() - used
+        logger.debug("pass", extra={"changes": changes, "seconds": took, "cpu_seconds": cpu})
+
+    def _lost(self, error: object) -> None:
+        logger.warning(
+            "database_away", extra={"interface": self.reconciler.name, "error": str(error).strip()}
+        )
+        self._connected = False
+        self.connection.close()
+        self._back_off()
+
+    def _failed(self, error: WgError | LinkError) -> None:
+        logger.error("pass_failed", extra={"interface": self.reconciler.name, "error": str(error)})
+        self._well, self._full_pass_at = False, monotonic() + FULL_PASS_EVERY[0]
+        if self.reconciler.attachment:
+            self.reconciler.attachment.look_again()
+        if self._connected:
+            self._tell(str(error))
+
+    def _tell(self, problem: str) -> None:
+        try:
+            self.reconciler.record.trouble(problem)
+        except AWAY as error:
+            self._lost(error)
+
+    def _back_off(self) -> None:
+        self._retry_at = monotonic() + self._retry_after
+        self._retry_after = min(RETRY_AFTER[1], self._retry_after * 2)
+
+    def _wait(self) -> None:
+        """Sleep until a notification, an interface event, a signal, or the next thing that is due."""
+        try:
+            if self._connected:
+                self._hear()  # what came in with the answer to a query makes nothing readable
+            watched: list[Any] = [self._wakeup, self.links, *([self.connection] if self._connected else [])]
+            select.select(watched, [], [], self._seconds())
+        except AWAY as error:
+            self._lost(error)
+        with suppress(BlockingIOError):
+            self._wakeup.recv(64)
+
+    def _seconds(self) -> float:
+        due = [self._full_pass_at, self._heartbeat_at if self._well else self._full_pass_at]
+        if not self._connected:
+            due = [self._full_pass_at, self._retry_at]
+        seconds = 0.0 if self._connected and self._scope else max(0.0, min(due) - monotonic())
+        if deadline := self.reconciler.next_deadline():
+            seconds = min(seconds, self.reconciler.clock.seconds_until(deadline))
+        return seconds
+
+
+__all__ = ["Loop", "Stop"]

@@ -1,0 +1,230 @@
+"""One pass: gather, decide, act, record. A boot, a repair and a single change are all this."""
+
+import logging
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from peers.gateway import gather as database
+from peers.gateway.attachment import Attachment
+from peers.gateway.clock import Clock
+from peers.gateway.decide import Brake, Decision, decide, spoken
+from peers.gateway.gather import Desired, Wanted
+from peers.gateway.record import Record
+from peers.models import Interface
+from peers.wireguard import wg
+from peers.wireguard.state import Changes, Observed, ObservedPeer, PeerSettings, lines
+
+logger = logging.getLogger(__name__)
+
+NOTHING = Observed(None, 0, {})
+
+
+@dataclass(slots=True)
+class Memory:
+    """What stays between passes: deadlines are kept and drift is repaired while the database is away, too."""
+
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+    applied: dict[str, PeerSettings] = field(default_factory=dict)
+    observed: Observed = NOTHING
+    expired: dict[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass decided, and what it found before."""
+
+    decision: Decision
+    before: Observed
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the changes as ``+ KEY ADDRESSES``, ``- KEY``, ``~ KEY FIELD``."""
+        return tuple(lines(self.decision.changes, self.before.peers))
+
+
+class Reconciler:
+    """The passes of one gateway over one interface; without ``attachment`` it only says what it would do."""
+
+    def __init__(
+        self, gateway: str, name: str, attachment: Attachment | None, *, take_over: bool = False
+    ) -> None:
+        self.gateway, self.name, self.attachment, self.take_over = gateway, name, attachment, take_over
+        self.clock = Clock()
+        self.memory = Memory()
+
+    def begin(self) -> None:
+        """Read what was written before; call it after each connecting. Raise Interface.DoesNotExist."""
+        self.interface = Interface.objects.get(name=self.name)
+        self.record = Record.begun(self.gateway, self.interface, attached=self.attachment is not None)
+
+    def full_pass(self) -> Outcome:
+        """Make the interface hold what the database wants and write down what it holds then."""
+        self.interface.refresh_from_db()
+        at = self._look_at_the_clock()
+        observed = self._observe()
+        desired = database.gather(self.interface)
+        extra = observed.peers.keys() - desired.peers.keys()
+        explained = database.explained(self.interface, extra)
+        self._first_contact(extra, at)
+        decision = self._decide(desired, observed.peers, explained, at, on_interface=len(observed.peers))
+        self.memory.wanted = dict(desired.peers)
+        known = self.record.statuses.on() | explained | _peers(desired)
+        self._carry_out(decision, desired, observed, known, explained, at)
+        self.take_over = False
+        return Outcome(decision, observed)
+
+    def partial_pass(self, peers: Collection[str]) -> None:
+        """Do the same for ``peers`` alone, against what the last pass read back."""
+        at = self._look_at_the_clock()
+        desired = database.gather(self.interface, peers)
+        known = database.keys_of(peers)
+        found = {key: self.memory.observed.peers[key] for key in known if key in self.memory.observed.peers}
+        explained = database.explained(self.interface, found.keys() - desired.peers.keys())
+        decision = self._decide(desired, found, explained, at, on_interface=None)
+        for key in known:
+            self.memory.wanted.pop(key, None)
+        self.memory.wanted.update(desired.peers)
+        self._carry_out(decision, desired, self.memory.observed, known | _peers(desired), explained, at)
+
+    def repair(self) -> None:
+        """Put back what is missing or was changed, from memory, while the database is away; remove nothing."""
+        if not self.memory.wanted:
+            return
+        observed = self._observe()
+        settings = {key: wanted.settings for key, wanted in self.memory.wanted.items()}
+        changes = decide(
+            settings, observed.peers, left_alone=(), explained=(), brake=Brake(), released=False,
+            on_interface=None, at=self.clock.now(),
+        ).changes  # fmt: skip
+        self.memory.observed = self._act(changes, observed)
+
+    def expire(self) -> set[str]:
+        """Take off the peers whose time is over, without asking the database; return them."""
+        due = {key: wanted for key, wanted in self.memory.wanted.items() if self._is_due(wanted)}
+        if not due:
+            return set()
+        self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
+        for key, wanted in due.items():
+            del self.memory.wanted[key]
+            self.memory.expired[key] = wanted.peer
+        logger.info("expired", extra={"interface": self.name, "peers": len(due)})
+        return {wanted.peer for wanted in due.values()}
+
+    def next_deadline(self) -> datetime | None:
+        return min((wanted.until for wanted in self.memory.wanted.values() if wanted.until), default=None)
+
+    def preview(self) -> Outcome:
+        """Return what a full pass would decide, and write nothing anywhere."""
+        self.interface = Interface.objects.get(name=self.name)
+        at = self._look_at_the_clock()
+        observed = wg.show(self.name) if self.attachment else NOTHING
+        desired = database.gather(self.interface)
+        extra = observed.peers.keys() - desired.peers.keys()
+        self.record = Record.unsaved(self.gateway, self.interface)
+        if self.record.row.first_contact_at is None:
+            self.record.row.foreign_keys = sorted(extra - database.known_keys(extra))
+        explained = database.explained(self.interface, extra)
+        decision = self._decide(desired, observed.peers, explained, at, on_interface=len(observed.peers))
+        return Outcome(decision, observed)
+
+    def _look_at_the_clock(self) -> datetime:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT now()")
+            self.clock.set(cursor.fetchone()[0])
+        return self.clock.now()
+
+    def _observe(self) -> Observed:
+        return self.attachment.observe(self.interface) if self.attachment else NOTHING
+
+    def _is_due(self, wanted: Wanted) -> bool:
+        return wanted.until is not None and wanted.until <= self.clock.now()
+
+    def _first_contact(self, extra: AbstractSet[str], at: datetime) -> None:
+        if self.attachment and self.record.row.first_contact_at is None:
+            self.record.first_contact(extra - database.known_keys(extra), at)
+        if self.take_over:
+            self.record.row.foreign_keys = []
+
+    def _decide(
+        self,
+        desired: Desired,
+        observed: Mapping[str, ObservedPeer],
+        explained: Collection[str],
+        at: datetime,
+        *,
+        on_interface: int | None,
+    ) -> Decision:
+        brake, released = spoken(self.record.brake, self.interface.brake_released_at)
+        return decide(
+            desired.settings, observed, left_alone=set(self.record.row.foreign_keys), explained=explained,
+            brake=brake, released=released or self.take_over, on_interface=on_interface, at=at,
+        )  # fmt: skip
+
+    def _carry_out(
+        self,
+        decision: Decision,
+        desired: Desired,
+        before: Observed,
+        known: Mapping[str, str],
+        explained: Mapping[str, str],
+        at: datetime,
+    ) -> None:
+        drift = self._drift(decision.changes, explained)
+        after = self._act(decision.changes, before)
+        self.memory.observed = after
+        self._remember_applied(decision.changes, desired)
+        gone = {
+            key: known.get(key) for key in decision.changes.remove if key in explained
+        } | self.memory.expired
+        gone = {key: peer for key, peer in gone.items() if key not in after.peers}
+        with transaction.atomic():
+            news = self.record.statuses.read(
+                known, after.peers, held=decision.held, problems=desired.problems, at=at
+            )
+            self.record.write(news, removed=gone, drift=drift, decision=decision, at=at)
+        self.memory.expired.clear()
+
+    def _act(self, changes: Changes, observed: Observed) -> Observed:
+        """Make the changes and return what the interface holds then."""
+        if not changes:
+            return observed
+        if self.attachment is None:
+            self._say(changes, observed)
+            return observed
+        wg.remove(self.name, changes.remove)
+        wg.add(self.name, {**changes.add, **changes.update})
+        logger.info(
+            "changed", extra={"interface": self.name, "added": len(changes.add), "updated": len(changes.update),
+                              "removed": len(changes.remove)},
+        )  # fmt: skip
+        return wg.show(self.name)
+
+    def _say(self, changes: Changes, observed: Observed) -> None:
+        would = tuple(lines(changes, observed.peers))
+        if would != self.memory.shown:
+            self.memory.shown = would
+            logger.info("would_change", extra={"interface": self.name, "lines": would})
+
+    def _drift(self, changes: Changes, explained: Collection[str]) -> dict[str, set[str]]:
+        """Return the changes that nobody made here: what this process had put on and read back, and what is rogue."""
+        ours = self.memory.applied
+        found = {
+            "added": {key for key, settings in changes.add.items() if ours.get(key) == settings},
+            "corrected": {key for key, settings in changes.update.items() if ours.get(key) == settings},
+            "removed": set(changes.remove.difference(explained)),
+        }
+        return {kind: keys for kind, keys in found.items() if keys} if self.attachment else {}
+
+    def _remember_applied(self, changes: Changes, desired: Desired) -> None:
+        for key in changes.remove:
+            self.memory.applied.pop(key, None)
+        present = self.memory.observed.peers
+        self.memory.applied.update({key: w.settings for key, w in desired.peers.items() if key in present})
+
+
+def _peers(desired: Desired) -> dict[str, str]:
+    return {key: wanted.peer for key, wanted in desired.peers.items()}

@@ -1,0 +1,123 @@
+"""The gateway's word on itself and the interface, written with the statuses and receipts of a pass."""
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from django.db.models.functions import Now
+
+from peers import __version__, audit
+from peers.gateway.decide import Brake, Decision
+from peers.gateway.status import Reading, Statuses, drift_event, receipts
+from peers.models import AuditEvent, GatewayStatus, Interface
+
+logger = logging.getLogger(__name__)
+
+
+class Record:
+    """The rows that this gateway writes about one interface."""
+
+    def __init__(self, gateway: str, interface: Interface, row: GatewayStatus) -> None:
+        self.gateway, self.interface, self.row = gateway, interface, row
+        self.statuses = Statuses(gateway, interface)
+        self._saved: tuple[str, ...] | None = None
+
+    @classmethod
+    def begun(cls, gateway: str, interface: Interface, *, attached: bool) -> "Record":
+        """Return the record of a gateway that starts, or comes back, now."""
+        values = {"version": __version__, "attached": attached, "started_at": Now()}
+        row, _ = GatewayStatus.objects.update_or_create(
+            gateway=gateway,
+            interface=interface,
+            defaults=values,
+            create_defaults={**values, "heartbeat_at": Now()},
+        )
+        row.refresh_from_db()
+        return cls(gateway, interface, row)
+
+    @classmethod
+    def unsaved(cls, gateway: str, interface: Interface) -> "Record":
+        """Return the record as it stands, for a look that writes nothing."""
+        row = GatewayStatus.objects.filter(gateway=gateway, interface=interface).first()
+        return cls(gateway, interface, row or GatewayStatus(gateway=gateway, interface=interface))
+
+    @property
+    def brake(self) -> Brake:
+        return Brake(self.row.unexplained, self.row.brake_at, self.row.released_at)
+
+    def first_contact(self, unknown: Collection[str], at: datetime) -> None:
+        """Leave alone, and list, what stood on the interface before this gateway first saw it."""
+        self.row.first_contact_at, self.row.foreign_keys = at, sorted(unknown)
+        if unknown:
+            self._audit("first_contact", new={"left_alone": sorted(unknown)})
+            logger.warning(
+                "unknown_peers_left_alone", extra={"interface": self.interface.name, "peers": len(unknown)}
+            )
+
+    def write(
+        self,
+        news: Mapping[str, Reading],
+        *,
+        removed: Mapping[str, str | None],
+        drift: Mapping[str, Collection[str]],
+        decision: Decision,
+        at: datetime,
+    ) -> None:
+        """Write what a pass found and did; nothing at all when it found and did nothing new."""
+        if news:
+            self.statuses.write(news, at)
+        if removed:
+            receipts(self.gateway, self.interface, removed)
+        if drift:
+            drift_event(self.gateway, self.interface, drift)
+            self.row.drift_found += sum(map(len, drift.values()))
+        if decision.whole:
+            self._brake(decision)
+            self.row.last_pass_at = at
+        self._save_if_changed()
+
+    def heartbeat(self) -> None:
+        """Say that this gateway is alive and its passes succeed."""
+        GatewayStatus.objects.filter(pk=self.row.pk).update(
+            heartbeat_at=Now(), last_pass_at=self.row.last_pass_at, problem=""
+        )
+
+    def trouble(self, problem: str) -> None:
+        """Say why passes fail; the heartbeat stays as it is, so that pages stop claiming to know."""
+        GatewayStatus.objects.filter(pk=self.row.pk).update(problem=problem[:200])
+
+    def _brake(self, decision: Decision) -> None:
+        brake, was_at = decision.brake, self.row.brake_at
+        self.row.unexplained, self.row.brake_at, self.row.released_at = (
+            brake.unexplained,
+            brake.at,
+            brake.released_at,
+        )
+        self.row.held = len(decision.held)
+        if brake.at and not was_at:
+            self._audit("brake_engaged", new={"held": self.row.held})
+            logger.error("brake_engaged", extra={"interface": self.interface.name, "held": self.row.held})
+
+    def _save_if_changed(self) -> None:
+        columns = (
+            "drift_found",
+            "first_contact_at",
+            "foreign_keys",
+            "unexplained",
+            "brake_at",
+            "released_at",
+            "held",
+        )
+        now = tuple(map(str, (getattr(self.row, column) for column in columns)))
+        if now != self._saved:
+            self.row.save(update_fields=[*columns, "last_pass_at"])
+            self._saved = now
+
+    def _audit(self, action: str, *, new: dict[str, object]) -> None:
+        audit.record(
+            action,
+            actor_kind=AuditEvent.ActorKind.GATEWAY,
+            gateway=self.gateway,
+            target=self.interface,
+            new=new,
+        )

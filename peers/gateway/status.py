@@ -1,0 +1,149 @@
+"""Write down what was read back from the interface: only this says that a peer is live."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from peers import audit
+from peers.gateway.gather import AS_TEXT
+from peers.models import AuditEvent, Interface, PeerStatus
+from peers.wireguard.state import ObservedPeer
+
+COUNTERS_EVERY = timedelta(minutes=1)
+AT_ONCE = 1000  # rows a statement
+KEYS_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a gateway knows of one peer; the columns of PeerStatus."""
+
+    public_key: str = ""
+    present: bool = False
+    since: datetime | None = None
+    latest_handshake: datetime | None = None
+    endpoint: str = ""
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    held: bool = False
+    problem: str = ""
+
+    def says(self, key: str, seen: ObservedPeer, *, held: bool, counters: bool) -> bool:
+        """Return whether it already says what was seen; ``counters``: their every byte, too."""
+        return (
+            self.present
+            and self.latest_handshake == seen.latest_handshake
+            and self.public_key == key
+            and self.endpoint == (seen.endpoint or "")
+            and self.held == held
+            and not self.problem
+            and not (counters and (self.rx_bytes, self.tx_bytes) != (seen.rx_bytes, seen.tx_bytes))
+        )
+
+
+class Statuses:
+    """The PeerStatus rows of one gateway and interface, and what of them has been written."""
+
+    def __init__(self, gateway: str, interface: Interface) -> None:
+        self.gateway = gateway
+        self._written: dict[str, Reading] = {}
+        self._counted_at: datetime | None = None
+        columns: list[Any] = [AS_TEXT("peer_id"), *Reading.__dataclass_fields__]
+        rows = PeerStatus.objects.filter(gateway=gateway, peer__interface=interface).values_list(*columns)
+        for peer, *values in rows.iterator():
+            self._written[peer] = Reading(*values)
+
+    def on(self) -> dict[str, str]:
+        """Return the keys that were last written as on the interface."""
+        return {reading.public_key: peer for peer, reading in self._written.items() if reading.present}
+
+    def read(
+        self,
+        peers: Mapping[str, str],
+        observed: Mapping[str, ObservedPeer],
+        *,
+        held: Collection[str],
+        problems: Mapping[str, str],
+        at: datetime,
+    ) -> dict[str, Reading]:
+        """Return the readings that are news; ``peers`` maps the keys looked at to their peers' ids.
+
+        A counter alone is news once a minute.
+        """
+        counters = self._counters_due(at)
+        on: set[str] = set()
+        found: dict[str, Reading] = {}
+        for key, peer in peers.items():
+            if (seen := observed.get(key)) is not None:
+                on.add(peer)
+                was = self._written.get(peer)
+                if was is None or not was.says(key, seen, held=key in held, counters=counters):
+                    found[peer] = _present(was, key, seen, at, held=key in held)
+        for peer in set(peers.values()) - on:
+            if (was := self._written.get(peer)) is not None and (was.present or was.held or was.problem):
+                found[peer] = _absent(was, at)
+        for peer, problem in problems.items():
+            was = found.get(peer) or self._written.get(peer)
+            found[peer] = replace(was or Reading(since=at), problem=problem[:200])
+            if found[peer] == self._written.get(peer):
+                del found[peer]
+        return found
+
+    def write(self, news: Mapping[str, Reading], at: datetime) -> None:
+        """Insert or update the rows of ``news``."""
+        rows = [PeerStatus(gateway=self.gateway, peer_id=peer, **_columns(news[peer])) for peer in news]
+        columns = list(Reading.__dataclass_fields__)
+        PeerStatus.objects.bulk_create(
+            rows, AT_ONCE, update_conflicts=True, unique_fields=["gateway", "peer"], update_fields=columns
+        )
+        self._written.update(news)
+        if self._counters_due(at):
+            self._counted_at = at
+
+    def _counters_due(self, at: datetime) -> bool:
+        return self._counted_at is None or at - self._counted_at >= COUNTERS_EVERY
+
+
+def _present(was: Reading | None, key: str, seen: ObservedPeer, at: datetime, *, held: bool) -> Reading:
+    since = was.since if was and was.present and was.public_key == key else at
+    return Reading(
+        key,
+        True,
+        since,
+        seen.latest_handshake,
+        seen.endpoint or "",
+        seen.rx_bytes,
+        seen.tx_bytes,
+        held,
+    )
+
+
+def _absent(was: Reading, at: datetime) -> Reading:
+    return replace(was, present=False, held=False, problem="", since=at if was.present else was.since)
+
+
+def _columns(reading: Reading) -> dict[str, object]:
+    return {name: getattr(reading, name) for name in Reading.__dataclass_fields__}
+
+
+def receipts(gateway: str, interface: Interface, removed: Mapping[str, str | None]) -> None:
+    """Write one audit event for each key that is off the interface now; None stands for no peer of ours."""
+    AuditEvent.objects.bulk_create(
+        [
+            AuditEvent(
+                actor_kind=AuditEvent.ActorKind.GATEWAY, gateway=gateway, action="removed",
+                interface=interface, peer_id=peer, old={"public_key": key},
+            )
+            for key, peer in removed.items()
+        ],
+        AT_ONCE,
+    )  # fmt: skip
+
+
+def drift_event(gateway: str, interface: Interface, repaired: Mapping[str, Iterable[str]]) -> None:
+    """Write one audit event for what a pass put right, by kind of change, with the first keys of each."""
+    new = {kind: sorted(keys)[:KEYS_LISTED] for kind, keys in repaired.items()}
+    audit.record(
+        "drift_repaired", actor_kind=AuditEvent.ActorKind.GATEWAY, gateway=gateway, target=interface, new=new
+    )

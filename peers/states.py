@@ -1,0 +1,145 @@
+"""Say what a peer's state is, from its row and from what gateways read back; never from hope."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db.models import QuerySet
+
+from peers.models import CONNECTED_WITHIN, GATEWAY_SILENT_AFTER, GatewayStatus, Interface, Peer, PeerStatus
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    LIVE = "live"
+    CONNECTED = "connected"
+    IDLE = "idle"
+    REVOKING = "revoking"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+    SIGNED_OUT = "signed_out"
+    HELD = "held"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A peer's state with what stands behind it.
+
+    ``since`` is when the gateway fell silent for ``unknown``, when the peer came on the interface while it is on, else
+    None. ``removed_at`` is when the last gateway read it back as gone; None while it is on, or was never seen.
+    """
+
+    state: State
+    since: datetime | None = None
+    removed_at: datetime | None = None
+    latest_handshake: datetime | None = None
+    endpoint: str = ""
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    problem: str = ""
+
+
+def standing(peer: Peer, at: datetime) -> Standing:
+    """Return the standing of one peer at ``at``."""
+    return standings(Peer.objects.filter(pk=peer.pk), at)[peer.pk]
+
+
+def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:
+    """Return the standing of each peer by its id, in a number of queries that does not grow with the peers."""
+    entitled = set(peers.entitled(at).values_list("pk", flat=True))  # type: ignore[attr-defined]
+    rows = list(peers.select_related("interface", "owner").prefetch_related("statuses", "keys"))
+    gateways: dict[int, list[GatewayStatus]] = {}
+    for gateway in GatewayStatus.objects.filter(interface__in={row.interface_id for row in rows}):
+        gateways.setdefault(gateway.interface_id, []).append(gateway)
+    return {row.pk: judge(row, row.pk in entitled, gateways.get(row.interface_id, []), at) for row in rows}
+
+
+def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: datetime) -> Standing:  # noqa: FBT001
+    """Return the standing that ``peer.statuses``, its keys and its interface's gateways add up to at ``at``."""
+    heard = [gateway for gateway in gateways if gateway.attached]
+    silent = [gateway for gateway in heard if at - gateway.heartbeat_at > GATEWAY_SILENT_AFTER]
+    fresh = {gateway.gateway for gateway in heard if gateway not in silent}
+    statuses = list(peer.statuses.all())
+    on = [status for status in statuses if status.present]
+    state = (
+        _entitled_state(peer, on, statuses, fresh, at)
+        if entitled
+        else _barred_state(peer, on, fresh, silent, at)
+    )
+    best = max(on or statuses, key=_age_key, default=None)
+    return Standing(
+        state=state,
+        since=_since(state, best, silent),
+        removed_at=None
+        if on
+        else max((status.since for status in statuses if status.public_key), default=None),
+        latest_handshake=best.latest_handshake if best else None,
+        endpoint=best.endpoint if best else "",
+        rx_bytes=best.rx_bytes if best else 0,
+        tx_bytes=best.tx_bytes if best else 0,
+        problem=next((status.problem for status in statuses if status.problem), ""),
+    )
+
+
+def _entitled_state(
+    peer: Peer, on: list[PeerStatus], statuses: list[PeerStatus], fresh: set[str], at: datetime
+) -> State:
+    if not fresh:
+        return State.UNKNOWN
+    if any(status.problem for status in statuses if status.gateway in fresh):
+        return State.INVALID
+    current = {key.public_key for key in peer.keys.all() if key.retired_at is None}
+    live = [status for status in on if status.gateway in fresh and status.public_key in current]
+    if any(status.latest_handshake and at - status.latest_handshake < CONNECTED_WITHIN for status in live):
+        return State.CONNECTED
+    if live:
+        return State.LIVE
+    return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
+
+
+def _barred_state(
+    peer: Peer, on: list[PeerStatus], fresh: set[str], silent: list[GatewayStatus], at: datetime
+) -> State:
+    """Say that it is off only when every gateway that had it has read it back as gone."""
+    if any(status.gateway not in fresh for status in on):
+        return State.UNKNOWN
+    # A gateway that dies between putting a peer on and writing it down leaves no trace of it.
+    if not fresh and silent and not any(_passed_since(gateway, _ended_at(peer, at)) for gateway in silent):
+        return State.UNKNOWN
+    if any(status.held for status in on):
+        return State.HELD
+    return State.REVOKING if on else _reason(peer, at)
+
+
+def _ended_at(peer: Peer, at: datetime) -> datetime | None:
+    """Return when the peer was last cut off by its own row; None when something else bars it."""
+    ends = (peer.revoked_at, peer.expires_at, peer.suspended_at)
+    return min((end for end in ends if end and end <= at), default=None)
+
+
+def _passed_since(gateway: GatewayStatus, ended_at: datetime | None) -> bool:
+    return ended_at is None or (gateway.last_pass_at is not None and gateway.last_pass_at >= ended_at)
+
+
+def _reason(peer: Peer, at: datetime) -> State:
+    if peer.revoked_at:
+        return State.REVOKED
+    if peer.expires_at and peer.expires_at <= at:
+        return State.EXPIRED
+    if peer.suspended_at or not peer.owner.is_active:
+        return State.SUSPENDED
+    return State.SIGNED_OUT
+
+
+def _since(state: State, best: PeerStatus | None, silent: list[GatewayStatus]) -> datetime | None:
+    if state == State.UNKNOWN:
+        return max((gateway.heartbeat_at for gateway in silent), default=None)
+    return best.since if best and best.present else None
+
+
+def _age_key(status: PeerStatus) -> float:
+    return status.latest_handshake.timestamp() if status.latest_handshake else 0.0

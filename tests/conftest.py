@@ -1,0 +1,112 @@
+"""A real PostgreSQL for every test: one cluster a run, a fresh copy of the migrated database a test.
+
+Django's default connection is the role latchkey_web, as in production; nothing is mocked and everything commits.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import django
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import settings
+
+from deploy.demo.postgres import GATEWAY, OWNER, WEB, Cluster, debian_binaries, wheel_binaries
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "latchkey_template"
+
+os.environ.update(
+    DJANGO_SETTINGS_MODULE="portal.settings",
+    SECRET_KEY="only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz",
+    LATCHKEY_URL="http://127.0.0.1:8000",
+    DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
+    LATCHKEY_ENCRYPTION_KEYS=Fernet.generate_key().decode(),
+    LATCHKEY_OIDC_PROVIDERS='[{"id": "demo", "name": "Demo", "issuer": "http://127.0.0.1:8001", '
+    '"client_id": "latchkey", "client_secret": "only-for-tests", "groups_claim": "groups"}]',
+    DJANGO_ALLOW_ASYNC_UNSAFE="true",
+)
+
+
+def pytest_configure() -> None:
+    django.setup()
+    settings.register_profile("suite", deadline=None, max_examples=100)
+    settings.register_profile("long", deadline=None, max_examples=int(os.environ.get("EXAMPLES", "1000000")))
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@dataclass(frozen=True)
+class Database:
+    """A test's own database; ``cluster.sql(…, name)`` runs statements in it as the superuser."""
+
+    cluster: Cluster
+    name: str
+
+    def url(self, role: str = WEB) -> str:
+        return self.cluster.url(role, self.name)
+
+    def sql(self, text: str) -> str:
+        return self.cluster.sql(text, self.name)
+
+    def environment(self, role: str) -> dict[str, str]:
+        """Return what a process of Latchkey's needs to run against it as ``role``."""
+        return {**os.environ, "DATABASE_URL": self.url(role)}
+
+    def manage(self, *words: str, role: str = OWNER) -> subprocess.CompletedProcess[str]:
+        """Run a management command as ``role`` and return how it ended."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT, env=self.environment(role), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("pg"), debian_binaries() or wheel_binaries(), durable=False)
+    made.initialise()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    cluster.sql(f"CREATE DATABASE {TEMPLATE}")
+    done = Database(cluster, TEMPLATE).manage("migrate", "-v0")
+    assert done.returncode == 0, done.stderr
+    cluster.grant(TEMPLATE)
+    return TEMPLATE
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def database(cluster: Cluster, template: str, django_db_blocker: pytest.Item) -> Iterator[Database]:
+    """Give the test a database of its own, and Django's default connection to it as the web role."""
+    from django.db import connection
+
+    made = Database(cluster, f"latchkey_{next(_numbers)}")
+    cluster.sql(f"CREATE DATABASE {made.name} TEMPLATE {template}")
+    cluster.grant_connect(made.name)
+    connection.close()
+    connection.settings_dict.update(NAME=made.name, USER=WEB, HOST=str(cluster.socket), PORT="", PASSWORD="")
+    with django_db_blocker.unblock():
+        yield made
+        connection.close()
+    cluster.sql(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+
+@pytest.fixture(autouse=True)
+def _caches_forget() -> None:
+    from peers.fields import decrypt
+
+    decrypt.cache_clear()
+
+
+__all__ = ["GATEWAY", "OWNER", "WEB"]
