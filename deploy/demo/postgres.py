@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sysconfig
 import time
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 OWNER, WEB, GATEWAY = "latchkey_owner", "latchkey_web", "latchkey_gateway"
 START_WITHIN = 30  # seconds
+IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+AS_NOBODY += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
 END_WITH_US = ["setpriv", "--pdeathsig", "INT", "--"]
 ROLES_SQL = Path(__file__).parent.parent / "sql" / "roles.sql"
 
@@ -142,7 +146,13 @@ class Cluster:
 
     @staticmethod
     def _as_nobody_special() -> list[str]:
-        # PostgreSQL refuses to run as root; in a user namespace of its own it is user 1000 with root's files.
+        # PostgreSQL refuses to run as root. In a user namespace of its own it is user 1000 with root's files. Where root
+        # may make none, as in most containers, it is nobody, with leave to reach a folder that lies in root's home.
         if os.geteuid() != 0:
             return []
-        return ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+        return IN_A_USER_NAMESPACE if _user_namespaces() else AS_NOBODY
+
+
+@cache
+def _user_namespaces() -> bool:
+    return subprocess.run([*IN_A_USER_NAMESPACE, "true"], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,121 @@
+"""The demo: a whole Latchkey on this machine, for a first look. Run it by `make demo`."""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+from deploy.demo import ping
+from deploy.demo.console import Sorry, say
+from deploy.demo.folder import Folder
+from deploy.demo.netns import Joined
+from deploy.demo.provider.people import PEOPLE
+from deploy.demo.stack import INTERFACE, Stack
+
+HIGHEST_PORT = 65534  # the identity provider takes the next one
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """Somebody wants this to stop."""
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # an ordinary user's path leaves out where ip(8) may lie
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        options.run(Folder(options.folder), options)
+    except Sorry as sorry:
+        say(f"\n{sorry}")
+        return 1
+    except Interrupted:
+        return 130
+    return 0
+
+
+def start(folder: Folder, options: argparse.Namespace) -> None:
+    began = monotonic()
+    say(f"Latchkey's demo, in {folder.path}")
+    # For a demo, to be stopped is the way to end.
+    with suppress(Interrupted), folder.held(), Stack(folder, options.port) as stack:
+        say(f"Ready after {monotonic() - began:.1f} s.\n\n{_welcome(stack)}")
+        stack.wait()
+
+
+def show(folder: Folder, _options: argparse.Namespace) -> None:
+    """Print what wg(8) shows of the demo's interface; it leaves out private keys by itself."""
+    shown = Joined(folder.running().need_namespace()).run("wg", "show", INTERFACE, check=False)
+    if shown.returncode:
+        raise Sorry(shown.stderr.strip())
+    say(shown.stdout, end="")
+
+
+def reset(folder: Folder, _options: argparse.Namespace) -> None:
+    say(f"{folder.path} is deleted." if folder.delete() else f"There is no {folder.path}: nothing to delete.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="where everything is kept")
+    commands = parser.add_subparsers(required=True)
+    starting = commands.add_parser("start", help="start everything and wait until Ctrl-C")
+    starting.add_argument(
+        "--port", type=_port, default=8000, help="the portal's; the next one is the provider's"
+    )
+    starting.set_defaults(run=start)
+    for name, run in {"wg": show, "ping": ping.ping, "reset": reset}.items():
+        commands.add_parser(name).set_defaults(run=run)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {HIGHEST_PORT}")
+    return int(text)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+    raise Interrupted
+
+
+def _welcome(stack: Stack) -> str:
+    people = "\n".join(
+        f"    {name:<6} password {name}-demo   ({', '.join(groups)})" for name, groups in PEOPLE.items()
+    )
+    return WELCOME.format(
+        url=stack.url, people=people, wg0=NO_WG0.format(stack.without) if stack.without else WG0
+    )
+
+
+WELCOME = """\
+  Open {url} and sign in as
+
+{people}
+
+{wg0}
+
+  Ctrl-C stops everything. What you did is kept for the next start; `make demo-reset` deletes it.
+"""
+WG0 = """\
+  Add a device in the browser and watch it become live. Then, in a second terminal:
+
+    make demo-wg     what wg(8) shows of wg0
+    make demo-ping   enrols a device, connects a real WireGuard client, revokes it, and measures both
+
+  wg0 is real, but in a network namespace of its own: this machine's network stays as it is, and a real phone
+  cannot reach it."""
+NO_WG0 = """\
+  No interface is attached: {}.
+  So no device becomes live, and a real phone cannot reach this demo. Everything else works: add a device in the
+  browser, and gateway.log says which change its gateway would make."""
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Prepare the demo identity provider: ``setup REDIRECT_URI``, ``person NAME active|disabled GROUP…`` or ``reset``."""
+
+import argparse
+
+import django
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo.provider", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("setup").add_argument("redirect_uri")
+    commands.add_parser("reset")
+    person = commands.add_parser("person")
+    person.add_argument("name")
+    person.add_argument("state", choices=["active", "disabled"])
+    person.add_argument("groups", nargs="*")
+    options = parser.parse_args()
+    django.setup()
+    from deploy.demo.provider import store
+
+    if options.command == "setup":
+        store.setup(options.redirect_uri)
+    elif options.command == "reset":
+        store.reset()
+    else:
+        store.set_person(options.name, active=options.state == "active", groups=options.groups)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The admin's front door: people come in through the portal's sign-in and see the portal's own models."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, URLResolver, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+
+from portal import errors
+
+OWN_APPS = {"portal", "peers"}
+PASSWORD_VIEWS = {"password_change", "password_change_done"}
+
+
+class Site(AdminSite):
+    site_header = "Latchkey administration"
+    site_title = "Latchkey"
+    index_title = "Administration"
+
+    @method_decorator([never_cache, login_not_required])
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Send an anonymous person to the sign-in; refuse one who is signed in and lacks the right."""
+        del extra_context
+        index = reverse("admin:index", current_app=self.name)
+        if self.has_permission(request):
+            return redirect(index)
+        if request.user.is_authenticated:
+            return errors.forbidden(request)
+        return redirect_to_login(request.GET.get("next") or index)
+
+    def register(
+        self, model_or_iterable: type[Model] | Iterable[type[Model]], admin_class: Any = None, **options: Any
+    ) -> None:
+        """Leave out what Django and allauth register: groups and rights come from the provider, identities from User."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else list(model_or_iterable)
+        own = [model for model in models if model.__module__.partition(".")[0] in OWN_APPS]
+        super().register(own, admin_class, **options)
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        return [url for url in super().get_urls() if getattr(url, "name", None) not in PASSWORD_VIEWS]

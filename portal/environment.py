@@ -1,0 +1,101 @@
+"""Read settings from the environment; a value that cannot be used stops the start and says what to set."""
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str | None = None) -> str:
+    """Return NAME, or the content of the file that NAME_FILE points to, or the default."""
+    if path := os.environ.get(f"{name}_FILE"):
+        return _read(name, path)
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ImproperlyConfigured(f"{name} is not set: see docs/settings.md.")
+    return value
+
+
+def flag(name: str, *, default: bool) -> bool:
+    value = text(name, "true" if default else "false").lower()
+    if value not in {"true", "false", "1", "0"}:
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return value in {"true", "1"}
+
+
+def site(name: str) -> str:
+    """Return the address of a whole site, such as ``https://portal.example``, without a slash at its end."""
+    value = text(name).rstrip("/")
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in {"https", "http"}
+        or not parts.hostname
+        or f"{parts.scheme}://{parts.netloc}" != value
+    ):
+        raise ImproperlyConfigured(
+            f"{name} must be an address such as https://portal.example, without a path."
+        )
+    return value
+
+
+def number(name: str, default: int) -> int:
+    try:
+        return int(text(name, str(default)))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number.") from None
+
+
+def seconds(name: str, default: int) -> timedelta:
+    return timedelta(seconds=number(name, default))
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return the comma-separated words of NAME."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def json_list(name: str) -> list[dict[str, Any]]:
+    """Return the JSON list of objects in NAME; an absent NAME is an empty list."""
+    try:
+        value = json.loads(text(name, "[]"))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is not JSON.") from None
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ImproperlyConfigured(f"{name} must be a JSON list of objects.")
+    return value
+
+
+def secret(name: str, *, length: int) -> str:
+    """Return NAME; raise ImproperlyConfigured when it is absent, short or too uniform to be random."""
+    value = text(name)
+    if len(value) < length or len(set(value)) < 10:
+        raise ImproperlyConfigured(
+            f"{name} is too weak: set it to at least {length} random characters, "
+            "such as `python3 -c 'import secrets; print(secrets.token_urlsafe(50))'` prints."
+        )
+    return value
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}.") from None
+
+
+def fernet_keys(name: str) -> list[str]:
+    """Return the Fernet keys in NAME, the first of which encrypts; raise ImproperlyConfigured on a bad one."""
+    keys = words(name, text(name))
+    try:
+        MultiFernet([Fernet(key) for key in keys])
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must be a comma-separated list of Fernet keys, each printed by "
+            "`python3 -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+        ) from None
+    return keys

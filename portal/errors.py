@@ -1,0 +1,87 @@
+"""Say what went wrong and what to do next, without a database, a session or a template of the rest of the site."""
+
+import re
+import sys
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+
+RETRY_AFTER = 10  # seconds
+_JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/[0-9a-f-]{36}/status$)")
+# The word that an API client sees for each status.
+CODES = {
+    400: "bad_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+}
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Say whether the path is one that programs call, which get their errors as JSON."""
+    return bool(_JSON_PATHS.match(request.path_info))
+
+
+def page(
+    request: HttpRequest, status: int, message: str = "", *, retry_after: int | None = None
+) -> HttpResponse:
+    """Return the page, or the JSON, for an error; ``retry_after`` is in seconds.
+
+    The template is rendered without the request, so that no context processor can ask for a session or a user.
+    """
+    if wants_json(request):
+        error = {"code": CODES[status], "message": message or HTTPStatus(status).phrase}
+        response: HttpResponse = JsonResponse({"error": error}, status=status)
+    else:
+        response = HttpResponse(
+            render_to_string(f"errors/{status}.html", {"message": message}), status=status
+        )
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django's name
+    return page(request, 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django's name
+    return page(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django's name
+    return page(request, 404)
+
+
+def too_many_requests(request: HttpRequest, *, retry_after: int = 60) -> HttpResponse:
+    """Return the 429 answer; ``retry_after`` is in seconds."""
+    return page(request, 429, retry_after=retry_after)
+
+
+def unavailable(request: HttpRequest, message: str = "") -> HttpResponse:
+    return page(request, 503, message, retry_after=RETRY_AFTER)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Return the page for a form without a fresh token; Django calls it, and logs ``reason`` itself."""
+    del reason
+    if wants_json(request):
+        return page(request, 403, "The CSRF token is missing or stale.")
+    return HttpResponse(render_to_string("errors/csrf_failure.html"), status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the 500 answer, or the 503 one when the failure is that the database is away.
+
+    Django calls this while it handles the exception. It is the one place that sees those of middlewares (a session
+    that cannot be read, a user who cannot be looked up) as well as those of views.
+    """
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return unavailable(request, "The database cannot be reached.")
+    return page(request, 500)

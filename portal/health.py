@@ -1,0 +1,98 @@
+"""Tell load balancers and monitoring how the portal is."""
+
+import secrets
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from peers.models import GatewayStatus, Peer, PeerStatus
+from portal import errors
+
+
+@login_not_required
+@require_safe
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """Say that this process answers; nothing else is asked."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@login_not_required
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Say whether requests can be served: the database answers and its migrations are those of this release.
+
+    A silent gateway does not make the portal unready; its heartbeat stands in the body.
+    """
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return _not_ready("migrations are missing")
+        return JsonResponse({"status": "ready", "gateways": _heartbeats(timezone.now())})
+    except Error:
+        return _not_ready("the database cannot be reached")
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return the figures in the Prometheus text format, to whoever holds LATCHKEY_METRICS_TOKEN."""
+    token = settings.LATCHKEY_METRICS_TOKEN
+    if not token:
+        raise Http404
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if not secrets.compare_digest(given.encode(), token.encode()):
+        response = HttpResponse("A bearer token is needed.\n", status=401, content_type="text/plain")
+        response["WWW-Authenticate"] = "Bearer"
+        return response
+    lines = "".join(f"{line}\n" for line in _figures(timezone.now()))
+    return HttpResponse(lines, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _not_ready(reason: str) -> HttpResponse:
+    response = JsonResponse({"status": "not ready", "reason": reason}, status=503)
+    response["Retry-After"] = str(errors.RETRY_AFTER)
+    return response
+
+
+def _heartbeats(at: datetime) -> list[dict[str, object]]:
+    rows = GatewayStatus.objects.order_by("gateway", "interface__name")
+    return [
+        {
+            "gateway": gateway,
+            "interface": interface,
+            "heartbeat_at": heartbeat_at.isoformat().replace("+00:00", "Z"),
+            "age_seconds": round((at - heartbeat_at).total_seconds(), 1),
+        }
+        for gateway, interface, heartbeat_at in rows.values_list("gateway", "interface__name", "heartbeat_at")
+    ]
+
+
+def _figures(at: datetime) -> list[str]:
+    counts = {
+        "entitled": Peer.objects.entitled(at).count(),
+        "live": PeerStatus.objects.filter(present=True).values("peer").distinct().count(),
+        "revoked": Peer.objects.filter(revoked_at__isnull=False).count(),
+    }
+    lines = ["# HELP latchkey_peers Peers by state.", "# TYPE latchkey_peers gauge"]
+    lines += [f'latchkey_peers{{state="{state}"}} {count}' for state, count in counts.items()]
+    lines += [
+        "# HELP latchkey_gateway_heartbeat_age_seconds Seconds since a gateway was last heard of.",
+        "# TYPE latchkey_gateway_heartbeat_age_seconds gauge",
+    ]
+    lines += [
+        f'latchkey_gateway_heartbeat_age_seconds{{gateway="{_label(row["gateway"])}",interface="{row["interface"]}"}} '
+        f"{row['age_seconds']}"
+        for row in _heartbeats(at)
+    ]
+    return lines
+
+
+def _label(value: object) -> str:
+    """Return a label's value, escaped as the exposition format wants it."""
+    return str(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,144 @@
+"""The OpenID Connect relying party: allauth's, with the checks that it leaves out."""
+
+import secrets
+from functools import cached_property
+from typing import Any
+
+import jwt
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.internal import statekit
+from allauth.socialaccount.models import SocialApp
+from allauth.socialaccount.providers.oauth2.client import OAuth2Client
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
+from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from django.conf import settings
+from django.http import Http404, HttpRequest
+from django.urls import reverse
+
+from portal import oidc_config
+from portal.oidc.http import ProviderTrouble
+
+ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
+_TOKEN_CHECKS: Any = {
+    # The token comes straight from the provider's token endpoint over TLS, which stands for its signature
+    # (OpenID Connect Core, section 3.1.3.7, point 6).
+    "verify_signature": False,
+    "verify_iss": True,
+    "verify_aud": True,
+    "verify_exp": True,
+    "require": ["iss", "sub", "aud", "exp", "iat"],
+}
+
+
+class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
+    def get_redirect_url(self, authorization_url: str, scope: list[str], extra_params: dict[str, str]) -> str:
+        """Return the address to send the browser to; an endpoint may have a query of its own."""
+        url: str = super().get_redirect_url("", scope, extra_params)
+        separator = "&" if "?" in authorization_url else "?"
+        return authorization_url + separator + url.removeprefix("?")
+
+
+class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has no types
+    """One conversation with a provider: discovery, then code for token, then claims."""
+
+    client_class = Client
+
+    @cached_property
+    def configured(self) -> oidc_config.Provider:
+        return next(entry for entry in settings.OIDC_PROVIDERS if entry.id == self.provider_id)
+
+    @cached_property
+    def openid_config(self) -> dict[str, Any]:
+        """The provider's own description (OpenID Connect Discovery, section 4), believed only about itself."""
+        with get_adapter().get_requests_session() as session:
+            document: dict[str, Any] = session.get(self.configured.discovery_url).json()
+        if document.get("issuer") != self.configured.issuer:
+            raise ProviderTrouble("wrong_issuer")
+        for endpoint in ENDPOINTS:
+            if not oidc_config.is_safe_url(document.get(endpoint)):
+                raise ProviderTrouble(f"bad_{endpoint}")
+        return document
+
+    def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:
+        """Return the address that is registered with the provider, whatever host the request came by."""
+        del request, app
+        return settings.LATCHKEY_URL + reverse("openid_connect_callback", args=[self.provider_id])
+
+    @property
+    def basic_auth(self) -> bool:
+        methods = self.openid_config.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        return isinstance(methods, list) and "client_secret_post" not in methods
+
+    def claims(self, code: str, state: dict[str, Any]) -> dict[str, Any]:
+        """Trade ``code`` for the person's claims; userinfo's win over the id_token's of the same name."""
+        client = self.get_client(self.request, self.get_provider().app)
+        tokens = client.get_access_token(code, pkce_code_verifier=state.get("pkce_code_verifier"))
+        if not isinstance(tokens["access_token"], str):
+            raise ProviderTrouble("bad_access_token")
+        id_token = self._checked_id_token(tokens.get("id_token"), state.get("nonce"))
+        userinfo = self._fetch_user_info(tokens["access_token"])
+        if userinfo.get("sub") != id_token["sub"]:  # OpenID Connect Core, section 5.3.2
+            raise ProviderTrouble("sub_mismatch")
+        return {**id_token, **userinfo}
+
+    def _checked_id_token(self, id_token: object, nonce: object) -> dict[str, Any]:
+        try:
+            token: dict[str, Any] = jwt.decode(
+                str(id_token),
+                options=_TOKEN_CHECKS,
+                issuer=self.configured.issuer,
+                audience=self.configured.client_id,
+                leeway=30,
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+            raise ProviderTrouble("bad_id_token") from None
+        if token.get("nonce") != nonce:
+            raise ProviderTrouble("wrong_nonce")
+        return token
+
+
+class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no types
+    oauth2_adapter_class = Exchange
+
+    @classmethod
+    def of(cls, request: HttpRequest, provider_id: str) -> "Provider":
+        """Return the configured provider; raise Http404. The database's SocialApp rows are never asked."""
+        for entry in settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]:
+            if entry["provider_id"] == provider_id:
+                return cls(request, app=SocialApp(provider=cls.id, **entry))
+        raise Http404
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        exchange = Exchange(self.request, self.app.provider_id)
+        exchange.get_provider = lambda: self
+        return exchange
+
+    def get_oauth2_adapter(self, request: HttpRequest) -> Exchange:
+        del request  # it is the one that this provider was made for
+        return self.exchange
+
+    def departure(self, request: HttpRequest, next_url: str) -> str:
+        """Return the address at the provider that starts a sign-in, having kept its state in the session.
+
+        Nothing of the request's own query goes into it.
+        """
+        nonce = secrets.token_urlsafe(24)
+        _ = self.exchange.openid_config  # first, so that a provider which is away leaves no session behind
+        response = self.redirect(
+            request,
+            "login",
+            next_url=next_url,
+            scope=self.get_scope(),
+            auth_params={"nonce": nonce},
+            nonce=nonce,
+        )
+        return str(response.url)
+
+    def take_state(self, request: HttpRequest) -> dict[str, Any] | None:
+        """Return what was kept at departure, once; None when there is none, or it is ten minutes old."""
+        state_id = request.GET.get("state", "")
+        state: dict[str, Any] | None = statekit.unstash_state(
+            request, provider_id=self.sub_id, state_id=state_id
+        )
+        return state

@@ -1,0 +1,107 @@
+"""The two pages of a sign-in through a provider: off to it, and back."""
+
+import logging
+from http import HTTPStatus
+
+from allauth.core import ratelimit
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_safe
+
+from portal import errors
+from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
+from portal.oidc.identity import Identity, identity
+from portal.oidc.provider import Provider
+from portal.oidc.sign_in import RefusedError, sign_in
+
+logger = logging.getLogger(__name__)
+
+
+def safe_next(value: str | None) -> str:
+    """Return ``value`` when it is a path of this site, else the page that follows a sign-in."""
+    local = (
+        bool(value)
+        and str(value).startswith("/")
+        and url_has_allowed_host_and_scheme(value, allowed_hosts=None)
+    )
+    return str(value) if local else settings.LOGIN_REDIRECT_URL
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """Answer 200 with the way to the provider: form-action 'self' forbids the browser to follow a redirect there."""
+    provider = Provider.of(request, provider_id)
+    if request.method != "POST":
+        return redirect("account_login")
+    if not ratelimit.consume(request, action="login"):
+        return errors.too_many_requests(request)
+    try:
+        with time_budget():
+            url = provider.departure(request, safe_next(request.POST.get("next")))
+    except ProviderTrouble as trouble:
+        return _away(request, provider, trouble.failure)
+    response = render(request, "socialaccount/leaving.html", {"url": url, "provider": provider})
+    response["Refresh"] = f"0; url={url}"
+    return response
+
+
+@login_not_required
+@require_safe
+def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """Come back from the provider; a session begins only at the very end, an older one stays until then."""
+    provider = Provider.of(request, provider_id)
+    state = provider.take_state(request)
+    if state is None:
+        return _stale(request, provider, "state")
+    exchange = provider.exchange
+    # RFC 9207: an answer that names another issuer belongs to another conversation.
+    if request.GET.get("iss", exchange.configured.issuer) != exchange.configured.issuer:
+        return _stale(request, provider, "iss")
+    if "code" not in request.GET:
+        return _declined(request, provider)
+    try:
+        with time_budget():
+            person = identity(exchange.configured, exchange.claims(request.GET["code"], state))
+    except StaleSignInError:
+        return _stale(request, provider, "code")
+    except (ProviderTrouble, OAuth2Error) as trouble:
+        return _away(request, provider, getattr(trouble, "failure", "no_access_token"))
+    return _arrive(request, provider, person, state["next"])
+
+
+def _arrive(request: HttpRequest, provider: Provider, person: Identity, next_url: str) -> HttpResponse:
+    configured = provider.exchange.configured
+    try:
+        sign_in(request, configured, person, at=timezone.now())
+    except RefusedError as refusal:
+        logger.info("sign_in_refused", extra={"provider": configured.id, "reason": str(refusal)})
+        return render(request, "socialaccount/refused.html", status=HTTPStatus.FORBIDDEN)
+    return HttpResponseRedirect(next_url)
+
+
+def _declined(request: HttpRequest, provider: Provider) -> HttpResponse:
+    """Answer for a provider that sent the person back without a code (RFC 6749, section 4.1.2.1)."""
+    if request.GET.get("error") != "access_denied":
+        return _away(request, provider, "error_answer")
+    logger.info("sign_in_cancelled", extra={"provider": provider.app.provider_id})
+    return render(
+        request, "socialaccount/cancelled.html", {"provider": provider}, status=HTTPStatus.FORBIDDEN
+    )
+
+
+def _stale(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:
+    logger.info("sign_in_stale", extra={"provider": provider.app.provider_id, "failure": failure})
+    return render(request, "socialaccount/stale.html", status=HTTPStatus.BAD_REQUEST)
+
+
+def _away(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:
+    logger.warning("provider_trouble", extra={"provider": provider.app.provider_id, "failure": failure})
+    return errors.unavailable(
+        request, f"{provider.app.name} cannot be reached or does not answer as it should."
+    )

@@ -1,0 +1,146 @@
+"""Read which OpenID Connect providers people may sign in through; settings import this, so it knows nothing of apps."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from portal import environment
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_PRINTABLE_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # RFC 3986 without quotes, angles and other oddities
+_TEXTS = {"id", "name", "issuer", "client_id", "client_secret", "client_secret_file", "groups_claim"}
+_LISTS = {"admin_groups", "allowed_groups"}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One identity provider, as configured.
+
+    ``issuer`` is compared letter by letter with what the provider says of itself. ``allowed_groups`` is None when
+    everyone whom the provider knows may sign in.
+    """
+
+    id: str
+    name: str
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    groups_claim: str = "groups"
+    admin_groups: frozenset[str] = frozenset()
+    allowed_groups: frozenset[str] | None = None
+
+    @property
+    def discovery_url(self) -> str:
+        return f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+
+
+def providers(name: str) -> tuple[Provider, ...]:
+    """Return the providers in the JSON list NAME, in its order; raise ImproperlyConfigured on any doubt."""
+    found = tuple(_provider(name, entry) for entry in environment.json_list(name))
+    for what in ("id", "issuer"):
+        values = [getattr(provider, what).rstrip("/") for provider in found]
+        if len(values) != len(set(values)):
+            raise ImproperlyConfigured(f"{name}: two providers have the same {what}.")
+    return found
+
+
+def allauth_settings(configured: tuple[Provider, ...]) -> dict[str, Any]:
+    """Return SOCIALACCOUNT_PROVIDERS: one allauth app a provider, all of our own provider class."""
+    apps = [
+        {
+            "provider_id": provider.id,
+            "name": provider.name,
+            "client_id": provider.client_id,
+            "secret": provider.client_secret,
+            "settings": {"server_url": provider.discovery_url},
+        }
+        for provider in configured
+    ]
+    return {
+        "openid_connect": {
+            "provider_class": "portal.oidc.provider.Provider",
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": apps,
+        }
+    }
+
+
+def is_safe_url(url: object) -> bool:
+    """Say whether a sign-in may go there: https, or http on this very machine, with nothing hidden in it."""
+    if not isinstance(url, str) or not _PRINTABLE_URL.fullmatch(url.lower()):
+        return False
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises when it is no number
+    except ValueError:
+        return False
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+
+
+def _provider(name: str, entry: dict[str, Any]) -> Provider:
+    _check_shape(name, entry)
+    values = {key: entry[key] for key in ("name", "groups_claim") if key in entry}
+    provider = Provider(
+        id=_required(name, entry, "id"),
+        issuer=_required(name, entry, "issuer"),
+        client_id=_required(name, entry, "client_id"),
+        client_secret=_secret(name, entry),
+        admin_groups=frozenset(entry.get("admin_groups", ())),
+        allowed_groups=frozenset(entry["allowed_groups"]) if "allowed_groups" in entry else None,
+        **{"name": entry.get("id", ""), **values},
+    )
+    _check_values(name, provider)
+    return provider
+
+
+def _check_shape(name: str, entry: dict[str, Any]) -> None:
+    if unknown := sorted(entry.keys() - _TEXTS - _LISTS):
+        known = ", ".join(sorted(_TEXTS | _LISTS))
+        raise ImproperlyConfigured(f"{name}: unknown key {unknown[0]!r}; the keys are {known}.")
+    for key, value in entry.items():
+        if key in _TEXTS and not isinstance(value, str):
+            raise ImproperlyConfigured(f"{name}: {key} must be text.")
+        if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+            raise ImproperlyConfigured(f"{name}: {key} must be a list of texts.")
+
+
+def _check_values(name: str, provider: Provider) -> None:
+    if not _ID.fullmatch(provider.id):
+        raise ImproperlyConfigured(
+            f"{name}: the id {provider.id!r} must be 1 to 40 of a-z, 0-9 and -: it stands in the callback's address."
+        )
+    if not is_safe_url(provider.issuer) or "?" in provider.issuer or len(provider.issuer) > 255:
+        raise ImproperlyConfigured(
+            f"{name}: the issuer of {provider.id} must be an https address (http only on this machine), "
+            "exactly as the provider's discovery document states it."
+        )
+    if provider.allowed_groups is not None and not provider.allowed_groups:
+        raise ImproperlyConfigured(
+            f"{name}: allowed_groups of {provider.id} is empty, so nobody could sign in; leave it out for everyone."
+        )
+
+
+def _required(name: str, entry: dict[str, Any], key: str) -> str:
+    if not (value := entry.get(key)):
+        raise ImproperlyConfigured(f"{name}: a provider lacks {key}.")
+    return str(value)
+
+
+def _secret(name: str, entry: dict[str, Any]) -> str:
+    if "client_secret" in entry and "client_secret_file" in entry:
+        raise ImproperlyConfigured(f"{name}: give client_secret or client_secret_file, not both.")
+    if path := entry.get("client_secret_file"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{name}: client_secret_file cannot be read: {error.strerror}."
+            ) from None
+    return _required(name, entry, "client_secret")
