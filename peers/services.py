@@ -110,13 +110,8 @@ def enrol(
             return Enrolled(_entitle_afresh(known, public_key, actor, expires_at, at), created=False)
         _within_limit(owner, interface, at)
         peer = Peer(
-            interface=interface,
-            owner=owner,
-            name=name,
-            platform=platform,
-            enrolled_at=at,
-            expires_at=expires_at,
-        )
+            interface=interface, owner=owner, name=name, platform=platform, enrolled_at=at, expires_at=expires_at,
+        )  # fmt: skip
         _new_preshared_key(peer)
         peer.save(force_insert=True)
         _must_be_entitled(peer, at)

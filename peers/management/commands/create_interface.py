@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -21,9 +22,15 @@ class Command(BaseCommand):
         parser.add_argument("--listen-port", type=int, default=51820)
         parser.add_argument("--ipv4-pool", help="such as 10.77.0.0/16")
         parser.add_argument("--ipv6-pool", help="such as fd00:77::/64")
-        parser.add_argument("--dns", action="append", default=[], help="an address; may be repeated")
         parser.add_argument(
-            "--client-allowed-ips", action="append", default=[], help="a network; may be repeated"
+            "--dns", action="append", type=ip_address, default=[], help="an address; may be repeated"
+        )
+        parser.add_argument(
+            "--client-allowed-ips",
+            action="append",
+            type=ip_network,
+            default=[],
+            help="a network; may be repeated",
         )
         parser.add_argument("--mtu", type=int, default=1420)
         parser.add_argument("--persistent-keepalive", type=int, default=25, help="seconds; 0 turns it off")

@@ -1,0 +1,163 @@
+"""Who gets what answer at every address: a table over the URL conf, in which no address may be missing.
+
+The columns are the people of ``PEOPLE``; the device in the addresses is the owner's. GET first, then POST with an empty form
+(which is all that it takes to revoke). The answers of those who may not are the proof; what those who may then do is in
+the tests of the pages.
+"""
+
+import re
+from collections.abc import Iterator
+
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import get_resolver
+
+from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerKey
+from portal.models import User
+from tests import rows
+from tests.integration.conftest import use_providers
+
+PEOPLE = ("anonymous", "owner", "other person", "staff without the right", "admin", "disabled person")
+
+# GET | POST, each: anonymous, owner, other person, staff without the right, admin, disabled person.
+ACCESS = {
+    "": "302 200 200 200 200 302 | 302 400 400 400 400 302",
+    "accounts/login/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
+    "accounts/logout/": "302 200 200 200 200 302 | 302 302 302 302 302 302",
+    "accounts/oidc/<slug:provider_id>/login/": "404 404 404 404 404 404 | 404 404 404 404 404 404",
+    "accounts/oidc/<slug:provider_id>/login/callback/": "404 404 404 404 404 404 | 405 405 405 405 405 405",
+    "break-glass/<str:token>": "200 200 200 200 200 200 | 403 403 403 403 403 403",
+    "devices/<uuid:pk>/": "302 200 404 404 404 302 | 302 405 405 405 405 302",
+    "devices/<uuid:pk>/config": "302 200 404 404 404 302 | 302 405 405 405 405 302",
+    "devices/<uuid:pk>/rename": "302 405 405 405 405 302 | 302 400 404 404 404 302",
+    "devices/<uuid:pk>/replace-key": "302 200 404 404 404 302 | 302 400 404 404 404 302",
+    "devices/<uuid:pk>/revoke": "302 200 404 404 404 302 | 302 303 404 404 404 302",
+    "devices/<uuid:pk>/status": "401 200 404 404 404 401 | 405 405 405 405 405 405",
+    "healthz": "200 200 200 200 200 200 | 405 405 405 405 405 405",
+    "metrics": "404 404 404 404 404 404 | 405 405 405 405 405 405",
+    "readyz": "200 200 200 200 200 200 | 405 405 405 405 405 405",
+    "admin/": "302 302 302 200 200 302 | 302 302 302 200 200 302",
+    "admin/(?P<url>.*)$": "302 302 302 404 404 302 | 302 302 302 404 404 302",
+    "admin/^(?P<app_label>portal|peers)/$": "302 302 302 404 200 302 | 302 302 302 404 200 302",
+    "admin/autocomplete/": "302 302 302 403 403 302 | 302 302 302 405 405 302",
+    "admin/jsi18n/": "302 302 302 200 200 302 | 302 302 302 405 405 302",
+    "admin/login/": "302 403 403 302 302 302 | 302 403 403 302 302 302",
+    "admin/logout/": "302 302 302 405 405 302 | 302 302 302 200 200 302",
+    "admin/r/<path:content_type_id>/<path:object_id>/": "302 302 302 302 302 302 | 302 302 302 302 302 302",
+    "admin/peers/peer/<uuid:pk>/revoke/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+}
+MODELS = ("portal/user", "peers/peer", "peers/interface", "peers/auditevent", "peers/gatewaystatus")
+OF_A_MODEL = {
+    "": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+    "add/": "302 302 302 403 403 302 | 302 302 302 403 403 302",
+    "<path:object_id>/": "302 302 302 302 302 302 | 302 302 302 302 302 302",
+    "<path:object_id>/change/": "302 302 302 403 200 302 | 302 302 302 403 403 302",
+    "<path:object_id>/delete/": "302 302 302 403 403 302 | 302 302 302 403 403 302",
+    "<path:object_id>/history/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+}
+ACCESS |= {f"admin/{model}/{rest}": row for model in MODELS for rest, row in OF_A_MODEL.items()}
+# These two can be changed; an empty form is one with errors for the first and a deactivation for the second.
+ACCESS["admin/peers/interface/<path:object_id>/change/"] = "302 302 302 403 200 302 | 302 302 302 403 200 302"
+ACCESS["admin/portal/user/<path:object_id>/change/"] = "302 302 302 403 200 302 | 302 302 302 403 302 302"
+
+
+def routes(patterns, prefix: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+ROUTES = sorted(routes(get_resolver().url_patterns))
+
+
+class World:
+    """The people with their browsers, and a row for every address."""
+
+    def __init__(self, database) -> None:
+        self.wg0 = rows.interface(device_limit=1000)
+        self.owner, self.bystander = rows.person("owner"), rows.person("bystander")
+        accounts = {
+            "owner": self.owner,
+            "other person": rows.person("other"),
+            "staff without the right": rows.person("staff", is_staff=True),
+            "admin": rows.person("admin", is_staff=True, is_superuser=True),
+            "disabled person": rows.person("disabled"),
+        }
+        self.browsers = {"anonymous": Client(), **{name: signed_in(user) for name, user in accounts.items()}}
+        User.objects.filter(sub="disabled").update(is_active=False)
+        database.sql(
+            "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at,"
+            f" drift_found, foreign_keys, unexplained, held, problem) VALUES ('gw', {self.wg0.pk}, '', true, now(),"
+            " now(), 0, '{}', 0, 0, '')"
+        )
+
+    def address(self, route: str) -> str:
+        """Return an address that ``route`` matches, of a new device of the owner's."""
+        peer = rows.peer(self.owner, self.wg0)
+        ids = {
+            "user": self.bystander.pk,  # an empty form of the admin's deactivates
+            "peer": peer.pk,
+            "interface": self.wg0.pk,
+            "auditevent": AuditEvent.objects.latest("pk").pk,
+            "gatewaystatus": GatewayStatus.objects.get().pk,
+        }
+        model = (re.match(r"admin/(?:portal|peers)/(\w+)/", route) or ["", "peer"])[1]
+        values = {
+            "pk": peer.pk,
+            "content_type_id": ContentType.objects.get_for_model(Peer).pk,
+            "provider_id": "demo",
+            "object_id": ids[model],
+            "token": "guessed",
+            "app_label": "peers",
+            "url": "nowhere",
+        }
+        named = re.sub(r"\^?\(\?P<(\w+)>[^)]*\)", r"<\1>", route).removesuffix("$")
+        return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), named)
+
+    def answers(self, route: str) -> str:
+        """Return the statuses for everybody, GET first."""
+        addresses = {method: self.address(route) for method in ("get", "post")}
+        return " | ".join(
+            " ".join(self.ask(method, name, address) for name in PEOPLE)
+            for method, address in addresses.items()
+        )
+
+    def ask(self, method: str, name: str, address: str) -> str:
+        before = snapshot()
+        status = getattr(self.browsers[name], method)(address).status_code
+        if name not in {"owner", "admin"} or method == "get":
+            assert snapshot() == before, f"{name} changed something by {method} {address}"
+        if (
+            address.endswith("logout/")
+            and name != "anonymous"
+            and method == "post"
+            and name != "disabled person"
+        ):
+            self.browsers[name].force_login(User.objects.get(sub=name.split(maxsplit=1)[0]))
+        return str(status)
+
+
+def signed_in(user: User) -> Client:
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def snapshot() -> list:
+    people = User.objects.order_by("pk").values_list("pk", "is_active", "is_staff", "is_superuser", "name")
+    models = [list(model.objects.order_by("pk").values()) for model in (Interface, Peer, PeerKey, AuditEvent)]
+    return [list(people), *models]
+
+
+def test_every_address_answers_everybody_as_the_table_says(database, settings):
+    use_providers(settings, ())  # so that no answer depends on who else listens on this machine
+    world = World(database)
+    found = {route: world.answers(route) for route in ROUTES if route in ACCESS}
+    assert found == ACCESS
+
+
+def test_no_address_is_missing_from_the_table():
+    assert sorted(ACCESS) == ROUTES

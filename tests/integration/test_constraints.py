@@ -1,0 +1,269 @@
+"""What the database itself refuses, whatever the code does: every statement here is the owner's."""
+
+import psycopg2
+import pytest
+from django.db import connection
+
+from tests import rows
+from tests.conftest import OWNER
+from tests.integration.test_services import revoke
+
+KEY, OTHER_KEY = rows.public_key(), rows.public_key()
+
+
+def interface(**columns):
+    """Return the statement that inserts an interface as it should be, but for ``columns``."""
+    values = {
+        "name": "wg9", "endpoint": "vpn.example.com:1", "listen_port": 51820, "host": 1, "ipv4_pool": "172.16.0.0/24",
+        "ipv6_pool": None, "dns": "{}", "client_allowed_ips": "{}", "mtu": 1420, "persistent_keepalive": 25,
+        "use_preshared_keys": False, "mode": "push", "lease": "7 days", "address_rest": "1 day", "device_limit": 10,
+        "enrol_groups": "{}", "next_host": 1, "public_key": None, **columns,
+    }  # fmt: skip
+    return insert("peers_interface", values)
+
+
+def peer(**columns):
+    values = {
+        "id": "00000000-0000-0000-0000-000000000001", "interface_id": "$interface", "owner_id": "$owner", "name": "x",
+        "platform": "linux", "host": 99, "preshared_key": "", "enrolled_at": "now", "revoke_reason": "", **columns,
+    }  # fmt: skip
+    return insert("peers_peer", values)
+
+
+def key(**columns):
+    return insert(
+        "peers_peerkey", {"peer_id": "$peer", "public_key": OTHER_KEY, "enrolled_at": "now", **columns}
+    )
+
+
+def audit(**columns):
+    values = {
+        "actor_kind": "person",
+        "gateway": "",
+        "action": "x",
+        "old": "{}",
+        "new": "{}",
+        "reason": "",
+        **columns,
+    }
+    return insert("peers_auditevent", values)
+
+
+def user(**columns):
+    values = {
+        "password": "!", "is_superuser": False, "issuer": "https://a", "sub": "b", "email": "", "name": "",
+        "groups_claim": "{}", "is_active": True, "is_staff": False, "date_joined": "now", **columns,
+    }  # fmt: skip
+    return insert("portal_user", values)
+
+
+def insert(table, values):
+    texts = ("NULL" if value is None else f"'{value}'" for value in values.values())
+    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(texts)})"
+
+
+STATUS = insert(
+    "peers_peerstatus",
+    {"gateway": "gw", "peer_id": "$peer", "public_key": "", "present": True, "since": "now", "endpoint": "",
+     "rx_bytes": 0, "tx_bytes": 0, "held": False, "problem": ""},
+)  # fmt: skip
+GATEWAY_STATUS = insert(
+    "peers_gatewaystatus",
+    {"gateway": "gw", "interface_id": "$interface", "version": "1", "attached": True, "started_at": "now",
+     "heartbeat_at": "now", "drift_found": 0, "foreign_keys": "{}", "unexplained": 0, "held": 0, "problem": ""},
+)  # fmt: skip
+
+# What is tried, and the constraint or the trigger's sentence that refuses it. $interface, $owner, $peer and $key are
+# those of an enrolled peer on 10.0.0.0/24 and fd00::/64 with number 2.
+REFUSED = {
+    "an interface's name with a slash": (interface(name="a/b"), "interface_name"),
+    "an interface's name that is an option": (interface(name="-h"), "interface_name"),
+    "an empty interface's name": (interface(name=""), "interface_name"),
+    "an interface's name with a line after it": (interface(name="wg1\nx"), "interface_name"),
+    "two interfaces of one name": (interface(name="wg0"), "peers_interface_name_key"),
+    "two interfaces of one key": (interface(public_key="$key of wg0"), "peers_interface_public_key_key"),
+    "a public key that is no key": (interface(public_key="x" * 44), "interface_public_key"),
+    "an interface without a pool": (interface(ipv4_pool=None), "interface_has_a_pool"),
+    "port 0": (interface(listen_port=0), "interface_listen_port"),
+    "port 65536": (interface(listen_port=65536), "interface_listen_port"),
+    "an MTU below IPv6's least": (interface(mtu=1279), "interface_mtu"),
+    "a keepalive beyond wg(8)'s": (interface(persistent_keepalive=65536), "interface_persistent_keepalive"),
+    "a mode that nobody knows": (interface(mode="pull"), "interface_mode"),
+    "the pool's own address as the interface's": (interface(host=0), "interface_host"),
+    "a mark below the first number": (interface(next_host=0), "interface_host"),
+    "a lease of no time": (interface(lease="0"), "interface_durations"),
+    "a rest that is negative": (interface(address_rest="-1 s"), "interface_durations"),
+    "the same IPv4 pool": (interface(ipv4_pool="10.0.0.0/24"), "interface_ipv4_pool_overlaps"),
+    "an IPv4 pool within another": (interface(ipv4_pool="10.0.0.128/25"), "interface_ipv4_pool_overlaps"),
+    "an IPv4 pool around another": (interface(ipv4_pool="10.0.0.0/8"), "interface_ipv4_pool_overlaps"),
+    "an IPv6 pool within another": (interface(ipv6_pool="fd00::/96"), "interface_ipv6_pool_overlaps"),
+    "a number that another peer has": (peer(host=2), "peer_host"),
+    "number 0": (peer(host=0), "peer_host_positive"),
+    "a peer without a name": (peer(name=""), "peer_name"),
+    "a name of two lines": (peer(name="a\nPostUp = rm -rf /"), "peer_name"),
+    "a platform that nobody knows": (peer(platform="amiga"), "peer_platform"),
+    "a reason without a revocation": (peer(revoke_reason="why"), "peer_revoked"),
+    "a revoker without a revocation": (peer(revoked_by_id="$owner"), "peer_revoked"),
+    "a peer of nobody": (peer(owner_id="999999"), "peers_peer_owner_id"),
+    "a peer nowhere": (peer(interface_id="999999"), "peers_peer_interface_id"),
+    "a key that was enrolled before": (key(public_key="$key"), "peers_peerkey_public_key_key"),
+    "a second key in use": (key(), "peerkey_one_in_use"),
+    "a key that is no key": (key(public_key="y" * 44), "peerkey_public_key"),
+    "a key with a bit too many": (key(public_key="A" * 42 + "B="), "peerkey_public_key"),
+    "a status twice": (f"{STATUS}; {STATUS}", "peerstatus_gateway_peer"),
+    "a gateway twice": (f"{GATEWAY_STATUS}; {GATEWAY_STATUS}", "gatewaystatus_gateway_interface"),
+    "a person's act by a gateway": (audit(gateway="gw"), "auditevent_actor"),
+    "a gateway's act by a person": (audit(actor_kind="gateway", gateway="gw", actor_id="$owner"), "auditevent_actor"),
+    "an act of nobody known": (audit(actor_kind="ghost"), "auditevent_actor"),
+    "one identity twice": (f"{user()}; {user()}", "user_identity"),
+    "a person without an issuer": (user(issuer=""), "user_has_identity"),
+    "a person without a subject": (user(sub=""), "user_has_identity"),
+    "an audit row changed": ("UPDATE peers_auditevent SET reason = 'x'", "the audit is append-only"),
+    "an audit row deleted": ("DELETE FROM peers_auditevent", "the audit is append-only"),
+    "the audit emptied": ("TRUNCATE peers_auditevent", "the audit is append-only"),
+    "everything emptied": ("TRUNCATE portal_user CASCADE", "the audit is append-only"),
+    "a key changed": (f"UPDATE peers_peerkey SET public_key = '{OTHER_KEY}'", "a key is retired once"),
+    "a key given to another peer": ("UPDATE peers_peerkey SET peer_id = gen_random_uuid()", "a key is retired once"),
+    "a key deleted": ("DELETE FROM peers_peerkey", "a key is never deleted"),
+    "a peer given away": ("UPDATE peers_peer SET owner_id = owner_id + 1", "a peer stays its owner's"),
+    "a peer moved": ("UPDATE peers_peer SET interface_id = interface_id + 1", "a peer stays its owner's"),
+    "a peer's id changed": ("UPDATE peers_peer SET id = gen_random_uuid()", "a peer stays its owner's"),
+    "a published key changed": (f"UPDATE peers_interface SET public_key = '{KEY}'", "every client would fail"),
+    "a published key withdrawn": ("UPDATE peers_interface SET public_key = NULL", "every client would fail"),
+    "a pool moved under its peers": ("UPDATE peers_interface SET ipv4_pool = '10.1.0.0/24'", "every address would change"),
+    "a pool dropped under its peers": ("UPDATE peers_interface SET ipv6_pool = NULL", "every address would change"),
+    "the interface's number moved": ("UPDATE peers_interface SET host = 9", "every address would change"),
+}  # fmt: skip
+REFUSED_ONCE_REVOKED = {
+    "restored": (
+        "UPDATE peers_peer SET revoked_at = NULL, revoked_by_id = NULL, revoke_reason = ''",
+        "stays revoked",
+    ),
+    "revoked at another time": ("UPDATE peers_peer SET revoked_at = now() - interval '1 y'", "stays revoked"),
+    "its key in use again": ("UPDATE peers_peerkey SET retired_at = NULL", "a key is retired once"),
+    "its key retired again": ("UPDATE peers_peerkey SET retired_at = now()", "a key is retired once"),
+}
+TAKEN = {
+    "an interface": interface(),
+    "one with both pools": interface(ipv6_pool="fd01::/64"),
+    "a peer": peer(),
+    "a peer without a number": f"{peer(host=None)}; {peer(host=None, id='00000000-0000-0000-0000-000000000002')}",
+    "a revoked peer": peer(revoked_at="now", revoke_reason="why", revoked_by_id="$owner"),
+    "a status": STATUS,
+    "a gateway's status": GATEWAY_STATUS,
+    "a person": user(),
+    "an act of a gateway": audit(actor_kind="gateway", gateway="gw"),
+    "an act of a command": audit(actor_kind="command"),
+}
+
+
+@pytest.fixture
+def laptop(database):
+    on = rows.interface(ipv4_pool="10.0.0.0/24", ipv6_pool="fd00::/64")
+    return rows.peer(rows.person("alice"), on)
+
+
+@pytest.fixture
+def attempt(database, laptop):
+    """Give a function that carries out a statement as the owner, checks it to the end and undoes it."""
+    names = {
+        "$key of wg0": laptop.interface.public_key, "$key": laptop.key.public_key, "$interface": laptop.interface_id,
+        "$owner": laptop.owner_id, "$peer": laptop.pk,
+    }  # fmt: skip
+    session = psycopg2.connect(database.url(OWNER))
+
+    def tried(statement):
+        for name, value in names.items():
+            statement = statement.replace(name, str(value))
+        try:
+            with session.cursor() as cursor:
+                cursor.execute(statement)
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        finally:
+            session.rollback()
+
+    yield tried
+    session.close()
+
+
+def refuse(attempt, statement, reason):
+    """Try ``statement``; it must be refused by the constraint, or with the sentence, ``reason``."""
+    with pytest.raises(psycopg2.IntegrityError) as caught:
+        attempt(statement)
+    name = caught.value.diag.constraint_name
+    assert name.startswith(reason) if name else reason in caught.value.diag.message_primary
+
+
+def test_the_database_takes_what_is_as_it_should_be(attempt, subtests):
+    for what, statement in TAKEN.items():
+        with subtests.test(what):
+            attempt(statement)
+
+
+def test_the_database_refuses_what_no_code_should_write(attempt, subtests):
+    for what, (statement, reason) in REFUSED.items():
+        with subtests.test(what):
+            refuse(attempt, statement, reason)
+
+
+def test_the_database_refuses_to_undo_a_revocation(attempt, laptop, subtests):
+    revoke(laptop, laptop.owner)
+    for what, (statement, reason) in REFUSED_ONCE_REVOKED.items():
+        with subtests.test(what):
+            refuse(attempt, statement, reason)
+
+
+def test_every_constraint_of_our_own_is_tried(database):
+    ours = "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text ~ '^(peers_|portal_user$)' AND contype IN ('c', 'x')"
+    unique = (
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisunique"
+        " AND NOT i.indisprimary AND i.indrelid::regclass::text ~ '^(peers_|portal_user$)'"
+    )
+    tried = {reason for _, reason in REFUSED.values()}
+    made_by_django = "_check"  # a PositiveIntegerField's own
+    found = {
+        name for name in database.sql(f"{ours} UNION {unique}").split() if not name.endswith(made_by_django)
+    }
+    assert found <= tried
+
+
+def test_every_trigger_of_our_own_is_tried(database):
+    said = database.sql("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal").splitlines()
+    sentences = [definition.split("latchkey_refuse('")[1].replace("''", "'") for definition in said]
+    tried = [reason for _, reason in (*REFUSED.values(), *REFUSED_ONCE_REVOKED.values())]
+    assert sentences
+    assert all(any(reason in sentence for reason in tried) for sentence in sentences)
+
+
+def test_a_pool_may_move_before_its_first_number_is_given(database):
+    on = rows.interface()
+    database.sql(f"UPDATE peers_interface SET ipv4_pool = '192.168.7.0/24' WHERE id = {on.pk}")
+    on.refresh_from_db()
+    assert str(on.ipv4_pool) == "192.168.7.0/24"
+
+
+def test_no_column_anywhere_could_be_for_a_private_key(database):
+    columns = database.sql(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public'"
+    ).split()
+    assert "public_key" in columns
+    assert not [name for name in columns if "private" in name or "priv_" in name]
+    keys = {name for name in columns if "key" in name}
+    assert keys == {
+        "public_key",
+        "preshared_key",
+        "use_preshared_keys",
+        "foreign_keys",
+        "session_key",
+        "cache_key",
+        "key",
+    }
+
+
+def test_a_number_is_released_when_its_peer_is_revoked(laptop):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT released_at FROM peers_peer")
+        assert cursor.fetchone() == (None,)
+    revoke(laptop, laptop.owner)
+    laptop.refresh_from_db()
+    assert laptop.released_at == laptop.revoked_at

@@ -1,0 +1,102 @@
+"""What load balancers and monitoring are told."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from peers.models import GatewayStatus
+from tests import rows
+from tests.conftest import OWNER
+from tests.integration.conftest import free_port
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def gateway():
+    wg0, now = rows.interface(), timezone.now()
+    return GatewayStatus(
+        gateway='gate"1', interface=wg0, version="1", started_at=now, heartbeat_at=now - timedelta(seconds=42)
+    )
+
+
+@pytest.fixture
+def heard(gateway, database):
+    """Write the gateway's row as its owner: the portal may not."""
+    connection.close()
+    web = connection.settings_dict["USER"]
+    connection.settings_dict["USER"] = OWNER
+    gateway.save()
+    connection.close()
+    connection.settings_dict["USER"] = web
+
+
+def take_database_away():
+    connection.close()
+    connection.settings_dict.update(HOST="127.0.0.1", PORT=str(free_port()))
+
+
+def test_the_process_is_healthy_with_or_without_its_database():
+    assert Client().get("/healthz").content == b"ok\n"
+    take_database_away()
+    assert Client().get("/healthz").status_code == 200
+
+
+def test_the_portal_is_ready_with_its_database_and_migrations():
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "gateways": []})
+
+
+def test_it_is_not_ready_without_its_database():
+    take_database_away()
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+    assert answer.json()["reason"] == "the database cannot be reached"
+
+
+def test_it_is_not_ready_while_a_migration_is_missing(database):
+    database.sql("DELETE FROM django_migrations WHERE app = 'portal' AND name = '0002_cache_table'")
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "migrations are missing")
+
+
+def test_a_silent_gateway_leaves_the_portal_ready_and_stands_in_the_answer(heard):
+    answer = Client().get("/readyz")
+    assert answer.status_code == 200
+    (gateway,) = answer.json()["gateways"]
+    assert (gateway["gateway"], gateway["interface"]) == ('gate"1', "wg0")
+    assert 42 <= gateway["age_seconds"] < 60
+    assert gateway["heartbeat_at"].endswith("Z")
+
+
+def test_figures_are_not_there_until_a_token_is_set():
+    assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer", "Basic right-token", "Bearer rïght"])
+def test_figures_need_the_token(settings, authorization):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    answer = Client().get("/metrics", headers={"authorization": authorization})
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_figures_are_prometheus_text(settings, heard):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    answer = Client().get("/metrics", headers={"authorization": "Bearer right-token"})
+    assert answer["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.content.decode().splitlines()
+    assert 'latchkey_peers{state="entitled"} 0' in lines
+    assert any(
+        line.startswith(r'latchkey_gateway_heartbeat_age_seconds{gateway="gate\"1",interface="wg0"} 4')
+        for line in lines
+    )
+
+
+def test_the_cache_table_comes_and_goes_with_its_migration(database):
+    assert database.manage("migrate", "portal", "0001", "-v0").returncode == 0
+    assert database.sql("SELECT to_regclass('portal_cache')") == ""
+    assert database.manage("migrate", "-v0").returncode == 0
+    assert database.sql("SELECT to_regclass('portal_cache')") == "portal_cache"

@@ -1,0 +1,47 @@
+"""The documentation names every setting, command and flag that there is, and none that there is not."""
+
+import re
+from argparse import ArgumentParser
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from portal import oidc_config
+from tests.conftest import ROOT
+
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+OURS = sorted(name for name, app in get_commands().items() if app in {"peers", "portal"})
+READ = re.compile(r"""(?:environment\.\w+|oidc_config\.providers|\bos\.environ\.get)\(\s*"([A-Z][A-Z_]+)\"""")
+
+
+def variables() -> set[str]:
+    files = [ROOT / "portal" / "settings.py", ROOT / "deploy" / "gunicorn.conf.py"]
+    return {name for file in files for name in READ.findall(file.read_text())}
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists():
+    documented = set(re.findall(r"^\| `([A-Z][A-Z_]+)` \|", SETTINGS, re.MULTILINE))
+    assert documented == variables()
+
+
+def test_every_key_of_a_provider_is_documented():
+    section = SETTINGS.partition("## LATCHKEY_OIDC_PROVIDERS")[2]
+    assert {key for key in oidc_config._TEXTS | oidc_config._LISTS if f"`{key}`" not in section} == set()
+
+
+def test_every_command_is_documented_and_every_documented_one_exists():
+    headings = set(re.findall(r"^## ([a-z_]+)$", COMMANDS, re.MULTILINE))
+    assert headings == set(OURS)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_flag_of_a_command_is_documented(name):
+    parser = ArgumentParser()
+    command = load_command_class(get_commands()[name], name)
+    command.add_arguments(parser)
+    flags = {
+        flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")
+    } - {"--help"}
+    section = COMMANDS.partition(f"## {name}\n")[2].partition("\n## ")[0]
+    assert {flag for flag in flags if flag not in section} == set()

@@ -1,0 +1,243 @@
+"""Settings are read from the environment, and a value that cannot be used stops the start with a sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+from portal import environment, oidc_config
+
+ROOT = Path(__file__).parent.parent.parent
+PROVIDER = {
+    "id": "corp",
+    "issuer": "https://idp.example/realm",
+    "client_id": "latchkey",
+    "client_secret": "s3cret",
+}
+
+
+@pytest.fixture
+def value(monkeypatch):
+    return lambda text: monkeypatch.setenv("X", text)
+
+
+@pytest.fixture
+def providers(monkeypatch):
+    def read(*entries):
+        monkeypatch.setenv("X", json.dumps(entries))
+        return oidc_config.providers("X")
+
+    return read
+
+
+def start(**changes):
+    """Import the settings in a process of its own and return how that ended."""
+    variables = {name: text for name, text in {**os.environ, **changes}.items() if text is not None}
+    return subprocess.run(
+        [sys.executable, "-c", "import portal.settings"],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("X", raising=False)
+    with pytest.raises(ImproperlyConfigured, match="X is not set"):
+        environment.text("X")
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("from the file\n")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "secret"))
+    assert environment.text("X") == "from the file"
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(monkeypatch, tmp_path):
+    monkeypatch.setenv("X_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ImproperlyConfigured, match="X_FILE cannot be read: No such file"):
+        environment.text("X", "default")
+
+
+@pytest.mark.parametrize(("text", "flag"), [("true", True), ("1", True), ("False", False), ("0", False)])
+def test_a_flag_is_true_or_false(value, text, flag):
+    value(text)
+    assert environment.flag("X", default=not flag) is flag
+
+
+@pytest.mark.parametrize("text", ["yes", "", "on"])
+def test_a_flag_that_is_neither_is_refused(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X must be true or false"):
+        environment.flag("X", default=True)
+
+
+def test_a_number_must_be_whole(value):
+    value("1.5")
+    with pytest.raises(ImproperlyConfigured, match="X must be a whole number"):
+        environment.number("X", 0)
+
+
+def test_seconds_are_a_duration(value):
+    value("90")
+    assert environment.seconds("X", 0) == timedelta(seconds=90)
+
+
+def test_words_are_trimmed_and_empty_ones_dropped(value):
+    value(" a, ,b ,")
+    assert environment.words("X") == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["short", "a" * 60, "abcabcabc" * 8])
+def test_a_weak_secret_is_refused_with_how_to_make_one(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match=r"X is too weak.*secrets\.token_urlsafe"):
+        environment.secret("X", length=50)
+
+
+@pytest.mark.parametrize("text", ["", "not-a-key", f"{Fernet.generate_key().decode()},short"])
+def test_an_encryption_key_that_is_none_is_refused_with_how_to_make_one(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match=r"Fernet\.generate_key"):
+        environment.fernet_keys("X")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '"text"'])
+def test_what_is_not_a_json_list_of_objects_is_refused(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X"):
+        oidc_config.providers("X")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "LATCHKEY_URL", "DATABASE_URL", "LATCHKEY_ENCRYPTION_KEYS"])
+def test_the_start_stops_without_a_required_variable_and_names_it(name):
+    done = start(**{name: None})
+    assert done.returncode != 0
+    assert f"{name} is not set" in done.stderr
+
+
+def test_the_start_stops_with_a_weak_secret_key():
+    assert "SECRET_KEY is too weak" in start(SECRET_KEY="changeme").stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["portal.example", "ftp://portal.example", "https://portal.example/below", "https://"]
+)
+def test_the_start_stops_with_an_address_that_is_no_site(url):
+    assert "LATCHKEY_URL must be" in start(LATCHKEY_URL=url).stderr
+
+
+def test_debugging_is_off_unless_asked_for():
+    done = subprocess.run(
+        [sys.executable, "-c", "from portal import settings; print(settings.DEBUG)"],
+        cwd=ROOT, env={name: text for name, text in os.environ.items() if name != "DEBUG"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "False\n"
+
+
+def test_nothing_of_the_demo_is_loaded_by_the_portal():
+    names = "import sys; from portal import wsgi, urls; from django.conf import settings; "
+    code = names + "print([n for n in [*sys.modules, *settings.INSTALLED_APPS] if 'demo' in n or 'idp' in n])"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
+# --- Identity providers ---
+
+
+def test_a_provider_is_read_with_its_defaults(providers):
+    (provider,) = providers(PROVIDER)
+    assert (provider.id, provider.name, provider.issuer) == ("corp", "corp", "https://idp.example/realm")
+    assert (provider.groups_claim, provider.admin_groups, provider.allowed_groups) == (
+        "groups",
+        frozenset(),
+        None,
+    )
+
+
+def test_no_variable_means_no_provider(monkeypatch):
+    monkeypatch.delenv("X", raising=False)
+    assert oidc_config.providers("X") == ()
+
+
+def test_a_providers_secret_is_not_in_its_repr(providers):
+    assert "s3cret" not in repr(providers(PROVIDER))
+
+
+def test_a_providers_secret_may_stand_in_a_file(providers, tmp_path):
+    (tmp_path / "secret").write_text("from the file\n")
+    entry = {**PROVIDER, "client_secret_file": str(tmp_path / "secret")}
+    del entry["client_secret"]
+    assert providers(entry)[0].client_secret == "from the file"
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001", "https://idp.example/"]
+)
+def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
+    assert providers({**PROVIDER, "issuer": issuer})[0].issuer == issuer
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id": "Corp"}, "the id 'Corp' must be"),
+        ({"id": "../x"}, "must be 1 to 40"),
+        ({"id": ""}, "lacks id"),
+        ({"id": "-a"}, "must be 1 to 40"),
+        ({"id": "a\n"}, "must be 1 to 40"),
+        ({"issuer": "http://idp.example"}, "must be an https address"),
+        ({"issuer": "https://"}, "must be an https address"),
+        ({"issuer": "https://user@idp.example"}, "must be an https address"),
+        ({"issuer": "https://idp.example?a=b"}, "must be an https address"),
+        ({"issuer": "https://idp.example#x"}, "must be an https address"),
+        ({"issuer": "ftp://127.0.0.1"}, "must be an https address"),
+        ({"issuer": "http://127.0.0.1.evil.example"}, "must be an https address"),
+        ({"issuer": "https://idp.example/" + "x" * 255}, "must be an https address"),
+        ({"client_id": ""}, "lacks client_id"),
+        ({"client_secret": ""}, "lacks client_secret"),
+        ({"client_secret_file": "/nowhere"}, "not both"),
+        ({"groups_claim": ["groups"]}, "groups_claim must be text"),
+        ({"admin_groups": "admins"}, "admin_groups must be a list of texts"),
+        ({"admin_groups": [1]}, "admin_groups must be a list of texts"),
+        ({"allowed_groups": []}, "nobody could sign in"),
+        ({"admin_group": ["x"]}, "unknown key 'admin_group'; the keys are"),
+        ({"server_url": "https://x"}, "unknown key 'server_url'"),
+    ],
+)
+def test_a_provider_that_cannot_be_right_is_refused_with_a_sentence(providers, changes, sentence):
+    with pytest.raises(ImproperlyConfigured, match=f"X: .*{sentence}"):
+        providers({**PROVIDER, **changes})
+
+
+def test_a_secret_file_that_cannot_be_read_is_refused(providers):
+    entry = {**PROVIDER, "client_secret_file": "/nowhere/at/all"}
+    del entry["client_secret"]
+    with pytest.raises(ImproperlyConfigured, match="client_secret_file cannot be read: No such file"):
+        providers(entry)
+
+
+def test_two_providers_may_not_share_an_id(providers):
+    with pytest.raises(ImproperlyConfigured, match="two providers have the same id"):
+        providers(PROVIDER, {**PROVIDER, "issuer": "https://other.example"})
+
+
+def test_two_providers_may_not_share_an_issuer(providers):
+    with pytest.raises(ImproperlyConfigured, match="two providers have the same issuer"):
+        providers(PROVIDER, {**PROVIDER, "id": "other"})
+
+
+def test_a_trailing_slash_does_not_make_another_issuer(providers):
+    with pytest.raises(ImproperlyConfigured, match="two providers have the same issuer"):
+        providers(PROVIDER, {**PROVIDER, "id": "other", "issuer": PROVIDER["issuer"] + "/"})
