@@ -39,7 +39,7 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 
 .PHONY: test test-long bench lint check
 test: packages $(VENV)/dev.stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
-	$(PY) -m pytest tests --ignore=tests/long -p tests.no_skips $(ARGS)
+	$(PY) -m pytest tests --ignore=tests/long -p tests.no_skips -n 2 --dist loadfile $(ARGS)
 
 test-long: packages $(VENV)/dev.stamp ## run soak, faults and full counts: hours
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/long -p tests.no_skips --timeout=0 $(ARGS)

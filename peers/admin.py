@@ -27,6 +27,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model that is looked at here and changed elsewhere."""
 
     show_full_result_count = False
+    view_on_site = False  # the owner's page is the owner's alone
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

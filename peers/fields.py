@@ -1,4 +1,4 @@
-"""A text column that is encrypted at rest."""
+"""Columns of our own: a public key, and a text that is encrypted at rest."""
 
 from functools import lru_cache
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.db import models
+
+PUBLIC_KEY = r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
 
 
 @lru_cache(maxsize=1)
@@ -32,3 +34,8 @@ class EncryptedField(models.TextField):  # type: ignore[type-arg]
 
     def from_db_value(self, value: str | None, _expression: Any, _connection: Any) -> str | None:
         return decrypt(value) if value else value
+
+
+class PublicKeyField(models.CharField):  # type: ignore[type-arg]
+    def __init__(self, **options: object) -> None:
+        super().__init__(**{"max_length": 44, **options})  # type: ignore[arg-type]

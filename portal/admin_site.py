@@ -16,7 +16,8 @@ from django.views.decorators.cache import never_cache
 from portal import errors
 
 OWN_APPS = {"portal", "peers"}
-PASSWORD_VIEWS = {"password_change", "password_change_done"}
+# Passwords are the provider's; the redirect to an object's page would tell anyone on the staff that it exists.
+UNWANTED_VIEWS = {"password_change", "password_change_done", "view_on_site"}
 
 
 class Site(AdminSite):
@@ -44,4 +45,4 @@ class Site(AdminSite):
         super().register(own, admin_class, **options)
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
-        return [url for url in super().get_urls() if getattr(url, "name", None) not in PASSWORD_VIEWS]
+        return [url for url in super().get_urls() if getattr(url, "name", None) not in UNWANTED_VIEWS]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from portal import errors
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 HEADERS = {
@@ -13,6 +15,22 @@ HEADERS = {
 TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types 'none'"
 # The admin's jQuery writes innerHTML as it loads, and so does the viewer of the API's docs.
 WITHOUT_TRUSTED_TYPES = ("/admin/", "/api/v1/docs")
+
+
+BODY_LIMIT = 64 * 1024  # bytes; the largest form has three short fields
+
+
+class BodyLimitMiddleware:
+    """Refuse a body that no form of ours has, before anything reads it."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > BODY_LIMIT:
+            return errors.page(request, 413)
+        return self.get_response(request)
 
 
 class HeadersMiddleware:

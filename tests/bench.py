@@ -103,7 +103,7 @@ class Bench:
             stack.callback(running.stop)
             running.eventually(lambda: running.said("changed"), 120)
             took = _logged_at(running.said("changed")[0]) - started
-            assert len(running.keys()) == count
+            assert len(running.on()) == count
             row("P3", f"gateway started → {count:,} peers on an empty interface", f"{took:.2f} s")
 
     def one_wg_set_a_peer(self, count: int) -> None:
@@ -111,7 +111,11 @@ class Bench:
             _, namespace, _, _ = self.fresh(stack)
             started = time.monotonic()
             namespace.call(_one_by_one, count)
-            row("P3", f"for comparison: one `wg set` a peer, {count:,} peers", f"{time.monotonic() - started:.2f} s")
+            row(
+                "P3",
+                f"for comparison: one `wg set` a peer, {count:,} peers",
+                f"{time.monotonic() - started:.2f} s",
+            )
 
     def with_peers(self, count: int) -> None:
         with ExitStack() as stack:
@@ -135,7 +139,11 @@ class Bench:
         row("P6", f"gateway idle at {count:,} peers: memory", f"{_rss_mb(running.process.pid):.0f} MB")
         row("P6", f"gateway idle at {count:,} peers: share of a core, its `wg` included", f"{share:.1%}")
         own = [said["cpu_seconds"] for said in running.said("pass")[passes:] if not said["changes"]]
-        row("P4", f"a full pass with nothing to do at {count:,} peers, the gateway's own processor time", spread(own))
+        row(
+            "P4",
+            f"a full pass with nothing to do at {count:,} peers, the gateway's own processor time",
+            spread(own),
+        )
 
     def commit_to_interface(self, running: RunningGateway, wg0: Interface, count: int) -> None:
         person, seconds = rows.person("commits"), []
@@ -181,7 +189,9 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _rss_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
     return int(line.split()[1]) / 1024
 
 

@@ -28,6 +28,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO latchkey_web;
 REVOKE INSERT, UPDATE, DELETE ON
     django_migrations, django_content_type, auth_permission, peers_peerstatus, peers_gatewaystatus
     FROM latchkey_web;
+REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;
 REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, portal_user, peers_interface FROM latchkey_web;
 GRANT UPDATE ON portal_user TO latchkey_web;
 GRANT UPDATE (endpoint, listen_port, ipv4_pool, ipv6_pool, dns, client_allowed_ips, mtu, persistent_keepalive,

@@ -61,7 +61,8 @@ class Attachment:
     def _set_up(self, interface: Interface, observed: Observed) -> None:
         """Write what differs and nothing else: a port that is sent again makes the socket new."""
         public_key = self._public_key(interface, observed)
-        publish(interface, public_key)
+        if interface.public_key != public_key:
+            publish(interface, public_key)
         port = interface.listen_port if observed.listen_port != interface.listen_port else None
         key_file = self.key_file if observed.public_key != public_key else None
         wg.set_interface(self.name, private_key_file=key_file, listen_port=port)

@@ -181,6 +181,8 @@ class Reconciler:
             key: known.get(key) for key in decision.changes.remove if key in explained
         } | self.memory.expired
         gone = {key: peer for key, peer in gone.items() if key not in after.peers}
+        if self.attachment is None:
+            known = {}  # what was never read back is not written down, not even as absent
         with transaction.atomic():
             news = self.record.statuses.read(
                 known, after.peers, held=decision.held, problems=desired.problems, at=at

@@ -66,6 +66,7 @@ class Record:
         """Write what a pass found and did; nothing at all when it found and did nothing new."""
         if news:
             self.statuses.write(news, at)
+            self._report(news)
         if removed:
             receipts(self.gateway, self.interface, removed)
         if drift:
@@ -85,6 +86,11 @@ class Record:
     def trouble(self, problem: str) -> None:
         """Say why passes fail; the heartbeat stays as it is, so that pages stop claiming to know."""
         GatewayStatus.objects.filter(pk=self.row.pk).update(problem=problem[:200])
+
+    def _report(self, news: Mapping[str, Reading]) -> None:
+        for peer, reading in news.items():
+            if reading.problem:
+                logger.warning("row_put_aside", extra={"peer": peer, "problem": reading.problem})
 
     def _brake(self, decision: Decision) -> None:
         brake, was_at = decision.brake, self.row.brake_at

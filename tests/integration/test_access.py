@@ -43,7 +43,6 @@ ACCESS = {
     "admin/jsi18n/": "302 302 302 200 200 302 | 302 302 302 405 405 302",
     "admin/login/": "302 403 403 302 302 302 | 302 403 403 302 302 302",
     "admin/logout/": "302 302 302 405 405 302 | 302 302 302 200 200 302",
-    "admin/r/<path:content_type_id>/<path:object_id>/": "302 302 302 302 302 302 | 302 302 302 302 302 302",
     "admin/peers/peer/<uuid:pk>/revoke/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
 }
 MODELS = ("portal/user", "peers/peer", "peers/interface", "peers/auditevent", "peers/gatewaystatus")

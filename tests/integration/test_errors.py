@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client, RequestFactory
 
@@ -135,3 +136,11 @@ def test_too_many_tries_say_when_to_come_back():
     answer = errors.too_many_requests(RequestFactory().get("/"), retry_after=7)
     assert_page(answer, 429)
     assert answer["Retry-After"] == "7"
+
+
+def test_a_body_larger_than_any_form_is_refused_before_it_is_read(client):
+    upload = SimpleUploadedFile("large", b"x" * 70_000)
+    answer = client.post("/", {"name": upload})
+    assert answer.status_code == 413
+    assert "too much" in answer.content.decode()
+    assert "Content-Security-Policy" in answer.headers

@@ -109,8 +109,8 @@ def test_people_are_neither_added_nor_deleted_nor_given_passwords(admin, alice, 
     assert User.objects.filter(pk=alice.pk).exists()
 
 
-@pytest.mark.parametrize("path", ["password_change/", "password_change/done/"])
-def test_the_admin_has_no_password_pages(admin, path):
+@pytest.mark.parametrize("path", ["password_change/", "password_change/done/", "r/1/1/"])
+def test_the_admin_has_no_password_pages_and_no_redirect_to_an_objects_page(admin, path):
     assert admin.get(f"/admin/{path}").status_code == 404
 
 

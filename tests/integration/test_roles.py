@@ -52,7 +52,7 @@ TABLES = {
         {"SELECT": "id peer_id public_key retired_at"},
     ),
     "peers_peerstatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
-    "portal_breakglasslink": (OWN, NOTHING),
+    "portal_breakglasslink": ({"SELECT": "*", "INSERT": "*", "UPDATE": "*"}, NOTHING),
     "portal_cache": (OWN, NOTHING),
     "portal_user": (
         {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}, {"SELECT": "groups_claim id is_active signed_in_at"},

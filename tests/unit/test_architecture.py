@@ -63,7 +63,6 @@ SEEN = {"peers.states", "peers.presentation"}
 MAY_IMPORT = {
     "peers": set(),
     "peers.fields": set(),
-    "peers.models": {"peers.fields", "peers.wireguard.config", "peers.wireguard.keys", "portal.models"},
     "peers.allocation": {"peers.models"},
     "peers.audit": {"peers.models", "portal.models"},
     "peers.signals": {"peers.models", "portal.models"},
@@ -79,6 +78,7 @@ MAY_IMPORT = {
     "peers.admin": FACTS | RULES | SEEN | {"peers.forms", "portal.source"},
     "peers.urls": {"peers.views"},
 }  # fmt: skip
+MODELS = {"peers.fields", "peers.models", "peers.wireguard.config", "peers.wireguard.keys", "portal.models"}
 API = (
     FACTS
     | RULES
@@ -102,6 +102,7 @@ def allowed(module):
     for package, wanted in (
         ("peers.wireguard", {"peers.wireguard"}),
         ("peers.gateway", GATEWAY),
+        ("peers.models", MODELS),
         ("peers.api", API),
         ("peers.management", COMMANDS),
     ):
@@ -111,7 +112,7 @@ def allowed(module):
 
 
 def within(name, wanted):
-    packages = {"peers.wireguard", "peers.gateway", "peers.api"} & wanted
+    packages = {"peers.models", "peers.wireguard", "peers.gateway", "peers.api"} & wanted
     return name in wanted or any(name.startswith(f"{package}.") for package in packages)
 
 
@@ -281,7 +282,7 @@ def test_only_the_gateway_writes_status():
 
 LONGEST = 300
 # One file holds what a peer is: the constraints are read beside the columns that they guard.
-LONGER = {"peers/models.py": 400}
+LONGER: dict[str, int] = {}
 EMPTY_NAMES = ("util", "helper", "common", "manager", "misc")
 
 

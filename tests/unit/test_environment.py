@@ -103,7 +103,9 @@ def test_a_weak_secret_is_refused_with_how_to_make_one(value, text):
         environment.secret("X", length=50)
 
 
-@pytest.mark.parametrize("text", ["", "not-a-key", f"{Fernet.generate_key().decode()},short"])
+@pytest.mark.parametrize(
+    "text", ["", "not-a-key", f"{Fernet.generate_key().decode()},short"], ids=["none", "short", "second"]
+)
 def test_an_encryption_key_that_is_none_is_refused_with_how_to_make_one(value, text):
     value(text)
     with pytest.raises(ImproperlyConfigured, match=r"Fernet\.generate_key"):

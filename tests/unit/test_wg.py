@@ -139,7 +139,9 @@ def test_what_is_no_interface_name_is_refused_before_a_process_is_started(name, 
             call()
 
 
-@pytest.mark.parametrize("key", ["", "--help", KEY[1:], f"{KEY}\n", f"{KEY} remove"])
+@pytest.mark.parametrize(
+    "key", ["", "--help", KEY[1:], f"{KEY}\n", f"{KEY} remove"], ids=["none", "flag", "short", "line", "verb"]
+)
 def test_what_is_not_the_shape_of_a_key_is_not_removed(key, no_process):
     with pytest.raises(ValueError, match="shape of a key"):
         wg.remove(PRESENT, [KEY, key])

@@ -12,7 +12,7 @@ PREFIX = "demo-"
 
 class Adapter(DefaultOIDCAdapter):  # type: ignore[misc]  # allauth has no types
     def get_issuer(self) -> str:
-        return str(settings.ISSUER)
+        return str(settings.ISSUER)  # type: ignore[misc]  # of the provider's settings, not the portal's
 
     def get_claims(
         self, purpose: str, user: User, client: Any, scopes: Iterable[str], **options: Any

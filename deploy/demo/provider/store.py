@@ -40,7 +40,7 @@ def set_person(name: str, *, active: bool, groups: Iterable[str]) -> None:
 def _set_client(redirect_uri: str) -> None:
     client = Client.objects.filter(pk=CLIENT_ID).first() or Client(pk=CLIENT_ID)
     client.name, client.skip_consent = "Latchkey", True
-    client.set_secret(settings.CLIENT_SECRET)
+    client.set_secret(settings.CLIENT_SECRET)  # type: ignore[misc]  # of the provider's settings
     client.set_redirect_uris([redirect_uri])
     client.set_scopes(["openid", "profile", "email"])
     client.grant_types = "authorization_code\nrefresh_token"

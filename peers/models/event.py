@@ -1,0 +1,45 @@
+"""The audit."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from peers.models.interface import Interface
+from peers.models.peer import Peer
+
+
+class AuditEvent(models.Model):
+    """Who did what, to what, from where; append-only for everyone."""
+
+    class ActorKind(models.TextChoices):
+        PERSON = "person"
+        COMMAND = "command"
+        GATEWAY = "gateway"
+
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    actor_kind = models.CharField(max_length=7, choices=ActorKind.choices)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="acts")
+    gateway = models.CharField(max_length=255, blank=True)
+    action = models.CharField(max_length=32)
+    peer = models.ForeignKey(Peer, models.PROTECT, null=True, related_name="events")
+    interface = models.ForeignKey(Interface, models.PROTECT, null=True, related_name="events")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="events")
+    source = models.GenericIPAddressField(null=True)
+    old = models.JSONField(default=dict)
+    new = models.JSONField(default=dict)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(actor_kind="gateway", actor=None)
+                | Q(actor_kind="command", gateway="")
+                | Q(actor_kind="person", gateway=""),
+                name="auditevent_actor",
+            )
+        ]
+        indexes = [models.Index(fields=["-at"], name="auditevent_at")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"

@@ -1,0 +1,132 @@
+"""A peer, the keys it ever had, and who is entitled now."""
+
+import uuid
+from datetime import datetime
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Least
+from django.urls import reverse
+
+from peers.fields import PUBLIC_KEY, EncryptedField, PublicKeyField
+from peers.models.interface import Address, Interface
+
+# When the sign-in that a person's peers stand on runs out; null without a lease.
+LEASE_UNTIL = models.ExpressionWrapper(
+    F("owner__signed_in_at") + F("interface__lease"), output_field=models.DateTimeField()
+)
+
+
+class PeerQuerySet(models.QuerySet["Peer"]):
+    def entitled(self, at: datetime | models.Expression) -> Self:
+        """Return the peers that may be on their interface at ``at``: an aware datetime or the database's Now()."""
+        return self.alias(lease_until=LEASE_UNTIL).filter(
+            Q(expires_at=None) | Q(expires_at__gt=at),
+            Q(interface__lease=None) | Q(lease_until__gt=at),
+            Q(interface__enrol_groups=[]) | Q(interface__enrol_groups__overlap=F("owner__groups_claim")),
+            revoked_at=None,
+            suspended_at=None,
+            owner__is_active=True,
+        )
+
+    def holding(self, at: datetime) -> Self:
+        """Return the peers that count towards the device limit at ``at``: neither revoked nor expired."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+
+
+class Peer(models.Model):
+    """One device's place on an interface, with its name and its host number. Never deleted."""
+
+    class Platform(models.TextChoices):
+        WINDOWS = "windows", "Windows"
+        MACOS = "macos", "macOS"
+        LINUX = "linux", "Linux"
+        IOS = "ios", "iPhone or iPad"
+        ANDROID = "android", "Android"
+        OTHER = "other", "something else"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    interface = models.ForeignKey(Interface, models.PROTECT, related_name="peers")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="peers")
+    name = models.CharField(max_length=64)
+    platform = models.CharField(max_length=7, choices=Platform.choices, default=Platform.OTHER)
+    host = models.BigIntegerField(null=True, help_text="Null once the number was given to another peer.")
+    preshared_key = EncryptedField(blank=True, default="")
+    enrolled_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    revoke_reason = models.CharField(max_length=200, blank=True)
+    released_at = models.GeneratedField(
+        expression=Least("revoked_at", "expires_at"), output_field=models.DateTimeField(), db_persist=True
+    )
+
+    objects = PeerQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["interface", "host"], name="peer_host"),
+            models.CheckConstraint(condition=Q(host=None) | Q(host__gte=1), name="peer_host_positive"),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(name__regex="[[:cntrl:]]"), name="peer_name"),
+            models.CheckConstraint(
+                condition=Q(revoked_at__isnull=False) | Q(revoked_by=None, revoke_reason=""),
+                name="peer_revoked",
+            ),
+            models.CheckConstraint(
+                condition=Q(platform__in=["windows", "macos", "linux", "ios", "android", "other"]),
+                name="peer_platform",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["interface", "released_at"],
+                condition=Q(host__isnull=False, released_at__isnull=False),
+                name="peer_released",
+            ),
+            models.Index(
+                fields=["interface", "owner", "released_at"],
+                condition=Q(host__isnull=False, released_at__isnull=False),
+                name="peer_released_by_owner",
+            ),
+            models.Index(fields=["owner", "-enrolled_at"], name="peer_owner"),
+        ]
+        permissions = [("revoke_peer", "Can revoke devices")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return str(reverse("device", args=[self.pk]))
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The peer's addresses as /32 and /128; empty once its number went to another."""
+        return self.interface.addresses_of(self.host) if self.host is not None else ()
+
+    @property
+    def key(self) -> "PeerKey | None":
+        """The key in use, None once revoked."""
+        return self.keys.filter(retired_at=None).first()
+
+
+class PeerKey(models.Model):
+    """A public key that was ever enrolled: unique for ever, so a revoked one never comes back."""
+
+    public_key = PublicKeyField(unique=True)
+    peer = models.ForeignKey(Peer, models.PROTECT, related_name="keys")
+    enrolled_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["peer"], condition=Q(retired_at=None), name="peerkey_one_in_use"),
+            models.CheckConstraint(condition=Q(public_key__regex=PUBLIC_KEY), name="peerkey_public_key"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.public_key[:8])

@@ -1,0 +1,71 @@
+"""What gateways read back; written by them alone."""
+
+from datetime import timedelta
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from peers.fields import PublicKeyField
+from peers.models.interface import Interface
+from peers.models.peer import Peer
+
+GATEWAY_SILENT_AFTER = timedelta(seconds=15)
+CONNECTED_WITHIN = timedelta(minutes=3)
+
+
+class PeerStatus(models.Model):
+    """What a gateway read back of a peer; written by the gateway alone."""
+
+    gateway = models.CharField(max_length=255)
+    peer = models.ForeignKey(Peer, models.PROTECT, related_name="statuses")
+    public_key = PublicKeyField(blank=True, help_text="The key that was read back.")
+    present = models.BooleanField(default=False)
+    since = models.DateTimeField(help_text="When it came on, or went off, the interface.")
+    latest_handshake = models.DateTimeField(null=True)
+    endpoint = models.CharField(max_length=64, blank=True)
+    rx_bytes = models.BigIntegerField(default=0)
+    tx_bytes = models.BigIntegerField(default=0)
+    held = models.BooleanField(default=False, help_text="The brake holds its removal.")
+    problem = models.CharField(max_length=200, blank=True, help_text="Why its row was put aside.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["gateway", "peer"], name="peerstatus_gateway_peer")]
+        verbose_name_plural = "peer statuses"
+
+    def __str__(self) -> str:
+        return f"{self.peer_id} on {self.gateway}"
+
+
+class GatewayStatus(models.Model):
+    """What a gateway says of itself and of an interface it holds; written by the gateway alone."""
+
+    gateway = models.CharField(max_length=255)
+    interface = models.ForeignKey(Interface, models.PROTECT, related_name="gateways")
+    version = models.CharField(max_length=32)
+    attached = models.BooleanField(default=True, help_text="False: no interface, changes are only shown.")
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    last_pass_at = models.DateTimeField(null=True)
+    drift_found = models.BigIntegerField(default=0, help_text="Peers put right that nobody had changed here.")
+    first_contact_at = models.DateTimeField(null=True)
+    foreign_keys = ArrayField(
+        PublicKeyField(),
+        default=list,
+        help_text="Unknown peers that stood there at first contact: left alone.",
+    )
+    unexplained = models.IntegerField(
+        default=0, help_text="Unexplained removals since an operator's last word."
+    )
+    brake_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True, help_text="The operator's word that it last acted on.")
+    held = models.IntegerField(default=0, help_text="Removals that the brake holds.")
+    problem = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["gateway", "interface"], name="gatewaystatus_gateway_interface")
+        ]
+        verbose_name_plural = "gateway statuses"
+
+    def __str__(self) -> str:
+        return f"{self.interface} on {self.gateway}"
