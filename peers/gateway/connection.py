@@ -1,37 +1,33 @@
 """The gateway's one connection to PostgreSQL: queries, LISTEN, the lock, and a heartbeat that cannot hang."""
 
+import math
 import select
-import time
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from django.db import InterfaceError, OperationalError, connection
 
+from peers.gateway.clock import monotonic
 from peers.signals import CHANNEL
 
-ANSWER_WITHIN = 5.0  # seconds; a dead network says nothing, and TCP itself would wait for hours
+ANSWER_WITHIN = 5.0  # seconds of silence; a dead network says nothing, and TCP itself would wait for hours
+AT_LEAST = 1.0  # seconds of silence that are borne even when a peer's time is up: it may be late by so much
 # What is raised below Django's wrapper, by poll() and fileno(), is the driver's own.
 AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
-def _wait(driver: Any) -> None:
-    """Wait for the server as psycopg2 would, but not for ever."""
-    give_up = time.monotonic() + ANSWER_WITHIN
-    while (state := driver.poll()) != psycopg2.extensions.POLL_OK:
-        reading = [driver.fileno()] if state == psycopg2.extensions.POLL_READ else []
-        writing = [driver.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
-        if not any(select.select(reading, writing, [], max(0.0, give_up - time.monotonic()))):
-            raise psycopg2.OperationalError("the database does not answer")
-
-
 class Connection:
-    """The session that holds the advisory lock of (gateway, interface) and hears what has changed."""
+    """The session that holds the advisory lock of (gateway, interface) and hears what has changed.
+
+    ``due_at`` is when something else must be done, on ``monotonic()``: no query is waited for much beyond it.
+    """
 
     def __init__(self, gateway: str, interface: str) -> None:
         self.gateway, self.interface = gateway, interface
+        self.due_at = math.inf
         self._backend: int | None = None
-        psycopg2.extensions.set_wait_callback(_wait)
+        psycopg2.extensions.set_wait_callback(self._wait)
 
     def open(self) -> bool:
         """Connect, take the lock and listen; False while another gateway of this name holds the lock."""
@@ -43,6 +39,15 @@ class Connection:
         _execute(f"LISTEN {CHANNEL}")
         self._backend = _value("SELECT pg_backend_pid()")
         return True
+
+    def _wait(self, driver: Any) -> None:
+        """Wait for the server as psycopg2 would, but not for ever."""
+        while (state := driver.poll()) != psycopg2.extensions.POLL_OK:
+            reading = [driver.fileno()] if state == psycopg2.extensions.POLL_READ else []
+            writing = [driver.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
+            patience = min(ANSWER_WITHIN, max(AT_LEAST, self.due_at - monotonic()))
+            if not any(select.select(reading, writing, [], patience)):
+                raise psycopg2.OperationalError("the database does not answer")
 
     def _lock(self) -> bool:
         name = f"{self.gateway}/{self.interface}"

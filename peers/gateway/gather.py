@@ -15,7 +15,7 @@ from django.db.models.functions import Cast, Least, Now
 from peers.fields import decrypt
 from peers.models import LEASE_UNTIL, Interface, Peer, PeerKey
 from peers.wireguard.keys import ZERO_KEY, InvalidKey, preshared_key, public_key
-from peers.wireguard.state import PeerSettings, peer_settings
+from peers.wireguard.state import MEMOS, PeerSettings, peer_settings
 
 AS_TEXT = partial(Cast, output_field=TextField())
 
@@ -114,6 +114,12 @@ def _settings(rules: Rules, host: int, token: str) -> PeerSettings:
     except InvalidToken:
         raise InvalidKey("Its preshared key cannot be read.") from None
     return peer_settings(frozenset(ip_network(ip_network(pool)[host]) for pool in rules.pools), key)
+
+
+def forget() -> None:
+    """Drop what is remembered of rows and settings, those of peers long gone too; the next pass remembers afresh."""
+    for memo in (_checked, decrypt, public_key, *MEMOS):
+        memo.cache_clear()
 
 
 def explained(interface: Interface, keys: Collection[str]) -> dict[str, str]:

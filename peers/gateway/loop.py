@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import select
 import signal
 import socket
@@ -13,6 +14,7 @@ from uuid import UUID
 from peers.gateway.attachment import Stop
 from peers.gateway.clock import monotonic
 from peers.gateway.connection import AWAY, Connection
+from peers.gateway.gather import forget
 from peers.gateway.links import Links
 from peers.gateway.reconcile import Reconciler
 from peers.models import Interface, Peer
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 FULL_PASS_EVERY = (1.0, 4.0)  # seconds: the more a pass costs, the longer the pause
 SHARE = 0.02  # of one core, for passes with nothing to do
 HEARTBEAT_EVERY = 5.0
+FORGET_EVERY = 1000  # full passes: memory stays in proportion to the peers there are
 RETRY_AFTER = (0.2, 3.0)
 MANY = 200  # peers; beyond that one full pass costs less
 
@@ -37,6 +40,7 @@ class Loop:
         self.links = Links()
         self.stopping = False
         self._connected = self._well = False
+        self._passes_made = 0
         self._scope: set[str] = set()
         self._full_pass_at = self._heartbeat_at = self._retry_at = 0.0
         self._retry_after = RETRY_AFTER[0]
@@ -59,6 +63,7 @@ class Loop:
 
     def step(self) -> None:
         """Do all that is due now."""
+        self._hear_links()
         try:
             if self._connected or self._connect():
                 self._hear()
@@ -103,11 +108,13 @@ class Loop:
         return True
 
     def _hear(self) -> None:
+        for payload in self.connection.heard():
+            self._note(payload)
+
+    def _hear_links(self) -> None:
         if self.links.changed(self.reconciler.name) and self.reconciler.attachment:
             self.reconciler.attachment.look_again()
             self._full_pass_at = 0.0
-        for payload in self.connection.heard():
-            self._note(payload)
 
     def _note(self, payload: str) -> None:
         """Note what to look at again; anyone who can connect may send a payload, so none is believed."""
@@ -137,6 +144,9 @@ class Loop:
     def _full_pass(self) -> None:
         started, used = monotonic(), time.process_time()
         was_well, self._well = self._well, False
+        self._passes_made += 1
+        if self._passes_made % FORGET_EVERY == 0:
+            forget()
         outcome = self.reconciler.full_pass()
         self._well = True
         if not was_well:
@@ -190,9 +200,10 @@ class Loop:
         if not self._connected:
             due = [self._full_pass_at, self._retry_at]
         seconds = 0.0 if self._connected and self._scope else max(0.0, min(due) - monotonic())
-        if deadline := self.reconciler.next_deadline():
-            seconds = min(seconds, self.reconciler.clock.seconds_until(deadline))
-        return seconds
+        deadline = self.reconciler.next_deadline()
+        until_deadline = self.reconciler.clock.seconds_until(deadline) if deadline else math.inf
+        self.connection.due_at = monotonic() + until_deadline
+        return min(seconds, until_deadline)
 
 
 __all__ = ["Loop", "Stop"]

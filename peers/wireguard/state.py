@@ -184,3 +184,6 @@ def _settings(allowed_ips: str, preshared_key: str, keepalive: str) -> PeerSetti
         ZERO_KEY if preshared_key == "(none)" else preshared_key,
         0 if keepalive == "off" else int(keepalive),
     )
+
+
+MEMOS = (networks, _one_object, peer_settings, _settings)

@@ -12,14 +12,16 @@ class BlackHole:
     def __init__(self, directory: Path, target: Path) -> None:
         self.directory, self._target = directory, target
         self._swallowing: list[threading.Event] = []
+        self._all = False
         self._sockets = [socket.socket(socket.AF_UNIX)]
         self._sockets[0].bind(str(directory / target.name))
         self._sockets[0].listen()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
-    def swallow(self) -> None:
-        """Pass on nothing more on the connections there are."""
+    def swallow(self, *, new_ones: bool = False) -> None:
+        """Pass on nothing more on the connections there are, nor, with ``new_ones``, on those to come."""
+        self._all = new_ones
         for swallowing in self._swallowing:
             swallowing.set()
 
@@ -40,6 +42,8 @@ class BlackHole:
                 self._sockets += [client, server]
                 server.connect(str(self._target))
                 self._swallowing.append(threading.Event())
+                if self._all:
+                    self._swallowing[-1].set()
                 for ends in ((client, server), (server, client)):
                     self._threads.append(
                         threading.Thread(target=self._pass_on, args=(*ends, self._swallowing[-1]))

@@ -409,6 +409,25 @@ def test_a_black_holed_connection_costs_fifteen_seconds_at_most(run, alice, wg0,
     hole.close()
 
 
+def test_a_deadline_is_kept_within_two_seconds_while_the_network_swallows_everything(
+    run, alice, wg0, database, tmp_path_factory
+):
+    hole = BlackHole(tmp_path_factory.mktemp("hole"), database.cluster.socket / ".s.PGSQL.5432")
+    url = f"postgresql://{GATEWAY}@{quote(str(hole.directory), safe='')}/{database.name}"
+    running = run("--create", DATABASE_URL=url)
+    deadlines = [timezone.now() + timedelta(seconds=seconds) for seconds in (4, 9)]
+    found = [key_of(rows.peer(alice, wg0, expires_at=at)) for at in deadlines]
+    running.eventually(lambda: running.on() == set(found))
+    hole.swallow(new_ones=True)
+    for at, key in zip(deadlines, found, strict=True):
+        running.eventually(lambda key=key: key not in running.on())
+        late = (timezone.now() - at).total_seconds()
+        print(f"off {late:.2f} s after the deadline")
+        assert 0 <= late <= 2
+    running.stop()
+    hole.close()
+
+
 # --- The interface is not as it was left ---
 
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peers.fields import encrypt
-from peers.gateway.gather import Row, validated
+from peers.gateway.gather import Row, forget, validated
 from peers.models import Interface
 from peers.wireguard import keys, wg
+from peers.wireguard.state import MEMOS
 from tests import rows
 
 POOLS = (ip_network("10.77.0.0/24"), ip_network("fd00:77::/64"))
@@ -89,3 +90,10 @@ def test_no_reason_holds_a_value_of_the_row():
         INTERFACE, [row(0, token=encrypt(secret + secret)), row(1, key=secret[:-2] + "!=", peer=str(uuid4()))]
     )
     assert secret[:20] not in repr(desired)
+
+
+def test_what_is_remembered_of_peers_long_gone_can_be_forgotten():
+    before = validated(INTERFACE, [row(0), row(1, token=PSK)])
+    forget()
+    assert not any(memo.cache_info().currsize for memo in MEMOS)
+    assert validated(INTERFACE, [row(0), row(1, token=PSK)]) == before
