@@ -9,6 +9,8 @@ from peers.models import Interface
 from peers.wireguard import keys, link, wg
 from peers.wireguard.state import Observed
 
+NOTHING = Observed(None, 0, {})
+
 
 class Stop(Exception):
     """The gateway must not go on; the message says why and what to do."""
@@ -16,6 +18,8 @@ class Stop(Exception):
 
 class Attachment:
     """The live interface of ``name``; ``create`` makes it where it is missing: the kernel's, else wireguard-go's."""
+
+    live = True
 
     def __init__(self, name: str, key_file: Path, *, create: bool) -> None:
         self.name = wg.interface_name(name)
@@ -60,30 +64,55 @@ class Attachment:
 
     def _set_up(self, interface: Interface, observed: Observed) -> None:
         """Write what differs and nothing else: a port that is sent again makes the socket new."""
-        public_key = self._public_key(interface, observed)
-        if interface.public_key != public_key:
-            publish(interface, public_key)
+        public_key = _public_key(interface, self.key_file, observed)
+        publish(interface, public_key)
         port = interface.listen_port if observed.listen_port != interface.listen_port else None
         key_file = self.key_file if observed.public_key != public_key else None
         wg.set_interface(self.name, private_key_file=key_file, listen_port=port)
         link.configure(self.name, interface.own_addresses, interface.mtu)
         self._configured = True
 
-    def _public_key(self, interface: Interface, observed: Observed) -> str:
-        if self.key_file.exists():
-            return keys.public_key_of(_read_private_key(self.key_file))
-        if observed.public_key is not None:
-            return observed.public_key
-        if interface.public_key is not None:
-            raise Stop(
-                f"{interface} has published {interface.public_key}, but its private key is not in {self.key_file}: "
-                "with another key every client would fail. Put the file back."
-            )
-        return keys.public_key_of(_new_private_key(self.key_file))
+
+class NoInterface:
+    """In the place of an interface: nothing is touched, but the key that clients are told of is real."""
+
+    live = False
+
+    def __init__(self, key_file: Path) -> None:
+        self.key_file = key_file
+
+    def observe(self, interface: Interface) -> Observed:
+        """Return that there is nothing, having published the public key as an interface's would be."""
+        publish(interface, _public_key(interface, self.key_file, NOTHING))
+        return NOTHING
+
+    def look_again(self) -> None:
+        """Do nothing: there is nothing to look at."""
+
+    def close(self) -> None:
+        """Do nothing: nothing was started."""
+
+
+def _public_key(interface: Interface, key_file: Path, observed: Observed) -> str:
+    if key_file.exists():
+        return keys.public_key_of(_read_private_key(key_file))
+    if observed.public_key is not None:
+        return observed.public_key
+    if interface.public_key is not None:
+        raise Stop(
+            f"{interface} has published {interface.public_key}, but its private key is not in {key_file}: "
+            "with another key every client would fail. Put the file back."
+        )
+    return keys.public_key_of(_new_private_key(key_file))
 
 
 def publish(interface: Interface, public_key: str) -> None:
-    """Write the public key while there is none; raise Stop if another one was published."""
+    """Write the public key while there is none; raise Stop if another one was published.
+
+    Nothing is asked of the database when it is the one that was read from there: it may be away.
+    """
+    if interface.public_key == public_key:
+        return
     Interface.objects.filter(pk=interface.pk, public_key=None).update(public_key=public_key)
     interface.refresh_from_db(fields=["public_key"])
     if interface.public_key != public_key:

@@ -87,8 +87,7 @@ class Loop:
     def close(self) -> None:
         self.connection.close()
         self.links.close()
-        if self.reconciler.attachment:
-            self.reconciler.attachment.close()
+        self.reconciler.attachment.close()
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -112,7 +111,7 @@ class Loop:
             self._note(payload)
 
     def _hear_links(self) -> None:
-        if self.links.changed(self.reconciler.name) and self.reconciler.attachment:
+        if self.links.changed(self.reconciler.name):
             self.reconciler.attachment.look_again()
             self._full_pass_at = 0.0
 
@@ -168,8 +167,7 @@ class Loop:
     def _failed(self, error: WgError | LinkError) -> None:
         logger.error("pass_failed", extra={"interface": self.reconciler.name, "error": str(error)})
         self._well, self._full_pass_at = False, monotonic() + FULL_PASS_EVERY[0]
-        if self.reconciler.attachment:
-            self.reconciler.attachment.look_again()
+        self.reconciler.attachment.look_again()
         if self._connected:
             self._tell(str(error))
 

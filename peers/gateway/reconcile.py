@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from peers.gateway import gather as database
-from peers.gateway.attachment import Attachment
+from peers.gateway.attachment import NOTHING, Attachment, NoInterface
 from peers.gateway.clock import Clock
 from peers.gateway.decide import Brake, Decision, decide, spoken
 from peers.gateway.gather import Desired, Wanted
@@ -19,8 +19,6 @@ from peers.wireguard import wg
 from peers.wireguard.state import Changes, Observed, ObservedPeer, PeerSettings, lines
 
 logger = logging.getLogger(__name__)
-
-NOTHING = Observed(None, 0, {})
 
 
 @dataclass(slots=True)
@@ -47,10 +45,10 @@ class Outcome:
 
 
 class Reconciler:
-    """The passes of one gateway over one interface; without ``attachment`` it only says what it would do."""
+    """The passes of one gateway over one interface; with NoInterface it only says what it would do."""
 
     def __init__(
-        self, gateway: str, name: str, attachment: Attachment | None, *, take_over: bool = False
+        self, gateway: str, name: str, attachment: Attachment | NoInterface, *, take_over: bool = False
     ) -> None:
         self.gateway, self.name, self.attachment, self.take_over = gateway, name, attachment, take_over
         self.clock = Clock()
@@ -59,7 +57,7 @@ class Reconciler:
     def begin(self) -> None:
         """Read what was written before; call it after each connecting. Raise Interface.DoesNotExist."""
         self.interface = Interface.objects.get(name=self.name)
-        self.record = Record.begun(self.gateway, self.interface, attached=self.attachment is not None)
+        self.record = Record.begun(self.gateway, self.interface, attached=self.attachment.live)
 
     def full_pass(self) -> Outcome:
         """Make the interface hold what the database wants and write down what it holds then."""
@@ -121,7 +119,7 @@ class Reconciler:
         """Return what a full pass would decide, and write nothing anywhere."""
         self.interface = Interface.objects.get(name=self.name)
         at = self._look_at_the_clock()
-        observed = wg.show(self.name) if self.attachment else NOTHING
+        observed = wg.show(self.name)
         desired = database.gather(self.interface)
         extra = observed.peers.keys() - desired.peers.keys()
         self.record = Record.unsaved(self.gateway, self.interface)
@@ -138,13 +136,13 @@ class Reconciler:
         return self.clock.now()
 
     def _observe(self) -> Observed:
-        return self.attachment.observe(self.interface) if self.attachment else NOTHING
+        return self.attachment.observe(self.interface)
 
     def _is_due(self, wanted: Wanted) -> bool:
         return wanted.until is not None and wanted.until <= self.clock.now()
 
     def _first_contact(self, extra: AbstractSet[str], at: datetime) -> None:
-        if self.attachment and self.record.row.first_contact_at is None:
+        if self.attachment.live and self.record.row.first_contact_at is None:
             self.record.first_contact(extra - database.known_keys(extra), at)
         if self.take_over:
             self.record.row.foreign_keys = []
@@ -181,7 +179,7 @@ class Reconciler:
             key: known.get(key) for key in decision.changes.remove if key in explained
         } | self.memory.expired
         gone = {key: peer for key, peer in gone.items() if key not in after.peers}
-        if self.attachment is None:
+        if not self.attachment.live:
             known = {}  # what was never read back is not written down, not even as absent
         with transaction.atomic():
             news = self.record.statuses.read(
@@ -194,7 +192,7 @@ class Reconciler:
         """Make the changes and return what the interface holds then."""
         if not changes:
             return observed
-        if self.attachment is None:
+        if not self.attachment.live:
             self._say(changes, observed)
             return observed
         wg.remove(self.name, changes.remove)
@@ -219,7 +217,7 @@ class Reconciler:
             "corrected": {key for key, settings in changes.update.items() if ours.get(key) == settings},
             "removed": set(changes.remove.difference(explained)),
         }
-        return {kind: keys for kind, keys in found.items() if keys} if self.attachment else {}
+        return {kind: keys for kind, keys in found.items() if keys} if self.attachment.live else {}
 
     def _remember_applied(self, changes: Changes, desired: Desired) -> None:
         for key in changes.remove:

@@ -4,7 +4,7 @@ import socket
 
 from django.conf import settings
 
-from peers.gateway.attachment import Attachment
+from peers.gateway.attachment import Attachment, NoInterface
 from peers.gateway.reconcile import Reconciler
 from peers.wireguard.wg import interface_name
 
@@ -15,6 +15,6 @@ def reconciler(
     """Return the reconciler of an interface on this host; raise ValueError for what cannot name an interface."""
     interface_name(interface)
     key_file = settings.LATCHKEY_PRIVATE_KEY_DIR / f"{interface}.key"
-    attachment = None if no_interface else Attachment(interface, key_file, create=create)
+    attachment = NoInterface(key_file) if no_interface else Attachment(interface, key_file, create=create)
     gateway = settings.LATCHKEY_GATEWAY_NAME or socket.gethostname()
     return Reconciler(gateway, interface, attachment, take_over=take_over)

@@ -50,8 +50,7 @@ def run(namespace, database, tmp_path, wg0):
     def running(*flags, **environment):
         made = RunningGateway(namespace, database, tmp_path, *flags, **environment)
         started.append(made)
-        if "--no-interface" not in flags:
-            made.eventually(lambda: made.database.sql("SELECT public_key FROM peers_interface"))
+        made.eventually(lambda: made.database.sql("SELECT public_key FROM peers_interface"))
         wg0.refresh_from_db()
         return made
 
@@ -577,11 +576,23 @@ def test_a_key_file_that_others_can_read_is_refused(run, tmp_path):
 # --- Without an interface, and once only ---
 
 
-def test_without_an_interface_it_says_what_it_would_do_and_marks_nothing_live(run, alice, wg0, database):
-    database.sql(f"UPDATE peers_interface SET public_key = '{rows.public_key()}'")
-    wg0.refresh_from_db()
+def test_without_an_interface_it_leaves_what_a_gateway_of_its_name_had_read_back(run, alice, wg0):
+    running = run("--create")
     peer = rows.peer(alice, wg0)
+    running.eventually(lambda: state(peer) == State.LIVE)
+    running.stop()
+    running.flags = ("--no-interface",)
+    running.start()
+    running.eventually(lambda: not GatewayStatus.objects.get().attached)
+    revoke(peer)
+    running.eventually(lambda: GatewayStatus.objects.get().heartbeat_at > peer.enrolled_at)
+    assert PeerStatus.objects.filter(present=True).count() == 1
+    assert state(peer) == State.UNKNOWN
+
+
+def test_without_an_interface_it_says_what_it_would_do_and_marks_nothing_live(run, alice, wg0, database):
     running = run("--no-interface")
+    peer = rows.peer(alice, wg0)
     running.eventually(lambda: running.said("would_change"))
     assert running.said("would_change")[0]["lines"] == [f"+ {key_of(peer)} 10.77.0.2/32,fd00:77::2/128"]
     assert not GatewayStatus.objects.get().attached
