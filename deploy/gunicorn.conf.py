@@ -2,18 +2,19 @@
 """How gunicorn runs the portal: JSON logs in which no query string and no break-glass token appears."""
 
 import logging
-import os
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
 
+from portal import environment
 from portal.logs import Formatter, public_path
 from portal.source import address
 
-_hops = int(os.environ.get("LATCHKEY_TRUSTED_PROXY_HOPS", "0"))
+_hops = environment.number("LATCHKEY_TRUSTED_PROXY_HOPS", 0)
 
-bind = os.environ.get("LATCHKEY_BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("LATCHKEY_WORKERS", "4"))
+bind = environment.text("LATCHKEY_BIND", "127.0.0.1:8000")
+workers = environment.number("LATCHKEY_WORKERS", 4)
 worker_class = "sync"  # faster here than threads, and one request's fault stays its own
 timeout = 35  # seconds; the API's longest wait is 30
 graceful_timeout = 30
@@ -24,7 +25,7 @@ limit_request_fields = 60
 accesslog = "-"
 # Without this gunicorn 27 opens a control socket in its user's home folder.
 control_socket_disable = True
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  # heartbeat off the disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # heartbeat off the disk
 
 
 class Logger(GunicornLogger):

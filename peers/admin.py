@@ -74,7 +74,7 @@ class PeerAdmin(ReadOnlyAdmin):
     ordering = ["-enrolled_at", "pk"]
     actions = ["revoke_selected"]
     fields = [
-        "name", "owner", "interface", "platform", "state", "all_addresses", "public_key", "latest_handshake", "endpoint",
+        "name", "owner", "interface", "platform", "state", "problem", "all_addresses", "public_key", "latest_handshake", "endpoint",
         "traffic", "enrolled_at", "expires_at", "suspended_at", "revoked_at", "revoked_by", "revoke_reason", "revoke_link",
     ]  # fmt: skip
     readonly_fields = [str(name) for name in fields]
@@ -134,6 +134,10 @@ class PeerAdmin(ReadOnlyAdmin):
     @admin.display(description="address")
     def first_address(self, peer: Peer) -> str:
         return str(peer.addresses[0].ip) if peer.addresses else "–"
+
+    @admin.display(description="put aside because")
+    def problem(self, peer: Peer) -> str:
+        return _standing(peer).problem or "–"
 
     @admin.display(description="addresses")
     def all_addresses(self, peer: Peer) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from peers import audit
 from peers.allocation import PoolExhausted, allocate
@@ -160,10 +161,10 @@ def revoke(*, actor: Actor, peer: Peer, at: datetime, reason: str = "") -> Peer:
     return locked
 
 
-def release_brake(*, actor: Actor, interface: Interface, at: datetime) -> None:
+def release_brake(*, actor: Actor, interface: Interface) -> None:
     """Give the operator's word: the gateways of the interface carry out what their brakes hold and count afresh."""
     with transaction.atomic():
-        interface.brake_released_at = at
+        interface.brake_released_at = Now()  # the clock that gateways go by
         interface.save(update_fields=["brake_released_at"])
         _record("release_brake", actor, interface)
 

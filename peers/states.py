@@ -65,11 +65,7 @@ def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: dat
     fresh = {gateway.gateway for gateway in heard if gateway not in silent}
     statuses = list(peer.statuses.all())
     on = [status for status in statuses if status.present]
-    state = (
-        _entitled_state(peer, on, statuses, fresh, at)
-        if entitled
-        else _barred_state(peer, on, fresh, silent, at)
-    )
+    state = _entitled_state(peer, on, statuses, fresh, at) if entitled else _barred_state(peer, on, heard, at)
     best = max(on or statuses, key=_age_key, default=None)
     return Standing(
         state=state,
@@ -101,10 +97,10 @@ def _entitled_state(
     return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
 
 
-def _barred_state(
-    peer: Peer, on: list[PeerStatus], fresh: set[str], silent: list[GatewayStatus], at: datetime
-) -> State:
+def _barred_state(peer: Peer, on: list[PeerStatus], heard: list[GatewayStatus], at: datetime) -> State:
     """Say that it is off only when every gateway that had it has read it back as gone."""
+    silent = [gateway for gateway in heard if at - gateway.heartbeat_at > GATEWAY_SILENT_AFTER]
+    fresh = {gateway.gateway for gateway in heard if gateway not in silent}
     if any(status.gateway not in fresh for status in on):
         return State.UNKNOWN
     # A gateway that dies between putting a peer on and writing it down leaves no trace of it.
@@ -112,7 +108,16 @@ def _barred_state(
         return State.UNKNOWN
     if any(status.held for status in on):
         return State.HELD
-    return State.REVOKING if on else _reason(peer, at)
+    if on or not all(_has_seen_the_end(gateway, peer, at) for gateway in heard if gateway.gateway in fresh):
+        return State.REVOKING
+    return _reason(peer, at)
+
+
+def _has_seen_the_end(gateway: GatewayStatus, peer: Peer, at: datetime) -> bool:
+    """Return whether this gateway has looked since: it may have put the peer on and not yet written that down."""
+    ended_at = _ended_at(peer, at)
+    gone = [status.since for status in peer.statuses.all() if status.gateway == gateway.gateway]
+    return _passed_since(gateway, ended_at) or any(since >= ended_at for since in gone if ended_at)
 
 
 def _ended_at(peer: Peer, at: datetime) -> datetime | None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,10 +47,6 @@ def number(name: str, default: int) -> int:
         return int(text(name, str(default)))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
-
-
-def seconds(name: str, default: int) -> timedelta:
-    return timedelta(seconds=number(name, default))
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -41,7 +41,7 @@ INSIDE = "10.77.0.1"
 def main() -> None:
     print(f"{os.cpu_count()} cores, {_memory_gb():.0f} GB, {platform.system()} {platform.release()}, "
           f"Python {platform.python_version()}\n")  # fmt: skip
-    print("| | measured | figure |\n|---|---|---|")
+    print("| promise | measured | figure |\n|---|---|---|")
     with ExitStack() as stack:
         bench = Bench(stack)
         for count in (10_000, 50_000):
@@ -104,7 +104,11 @@ class Bench:
             running.eventually(lambda: running.said("changed"), 120)
             took = _logged_at(running.said("changed")[0]) - started
             assert len(running.on()) == count
-            row("P3", f"gateway started → {count:,} peers on an empty interface", f"{took:.2f} s")
+            row(
+                "start ≤ 2 s with 10,000, ≤ 10 s with 50,000",
+                f"gateway started → {count:,} peers on an empty interface",
+                f"{took:.2f} s",
+            )
 
     def one_wg_set_a_peer(self, count: int) -> None:
         with ExitStack() as stack:
@@ -112,7 +116,7 @@ class Bench:
             started = time.monotonic()
             namespace.call(_one_by_one, count)
             row(
-                "P3",
+                "",
                 f"for comparison: one `wg set` a peer, {count:,} peers",
                 f"{time.monotonic() - started:.2f} s",
             )
@@ -136,11 +140,11 @@ class Bench:
         used, passes = _cpu_seconds(running.process.pid), len(running.said("pass"))
         time.sleep(seconds)
         share = (_cpu_seconds(running.process.pid) - used) / seconds
-        row("P6", f"gateway idle at {count:,} peers: memory", f"{_rss_mb(running.process.pid):.0f} MB")
-        row("P6", f"gateway idle at {count:,} peers: share of a core, its `wg` included", f"{share:.1%}")
+        row("≤ 150 MB", f"gateway idle at {count:,} peers: memory", f"{_rss_mb(running.process.pid):.0f} MB")
+        row("≤ 3 %", f"gateway idle at {count:,} peers: share of a core, its `wg` included", f"{share:.1%}")
         own = [said["cpu_seconds"] for said in running.said("pass")[passes:] if not said["changes"]]
         row(
-            "P4",
+            "≤ 80 ms",
             f"a full pass with nothing to do at {count:,} peers, the gateway's own processor time",
             spread(own),
         )
@@ -153,7 +157,11 @@ class Bench:
             committed = time.time()
             running.eventually(lambda seen=seen: len(running.said("changed")) > seen)
             seconds.append(_logged_at(running.said("changed")[seen]) - committed)
-        row("P2", f"commit → peer on the interface at {count:,} peers", spread(seconds))
+        row(
+            "enrolment: p50 ≤ 15 ms, p99 ≤ 100 ms with 1,000; p50 ≤ 120 ms with 10,000",
+            f"commit → peer on the interface at {count:,} peers",
+            spread(seconds),
+        )
 
     def revoke_to_last_packet(self, running: RunningGateway, wg0: Interface, count: int) -> None:
         person, seconds = rows.person("revoked"), []
@@ -163,7 +171,11 @@ class Bench:
             with Client(configuration_of(peer, private_key), running.namespace) as client:
                 running.eventually(lambda client=client: client.ping(INSIDE).received)
                 seconds.append(max(0.0, last_reply(client, INSIDE, _revoking(peer), for_seconds=2)))
-        row("R1", f"revoke answered → last packet accepted, {count:,} peers, 100 pings/s", spread(seconds))
+        row(
+            "revocation: p50 ≤ 150 ms, p99 ≤ 1 s",
+            f"revoke answered → last packet accepted, {count:,} peers, 100 pings/s",
+            spread(seconds),
+        )
 
 
 def _revoking(peer: Any) -> Callable[[], object]:

@@ -69,6 +69,8 @@ class Stack:
             **self.database.environment(WEB),
             **self.provider.environment(),
             "LATCHKEY_URL": self.url,
+            "LATCHKEY_BIND": self.url.removeprefix("http://"),
+            "LATCHKEY_WORKERS": str(WORKERS),
             "LATCHKEY_EXTRA_HOSTS": INSECURE_HOST,
             "LATCHKEY_STATIC_ROOT": str(self.directory / "static"),
         }
@@ -88,12 +90,10 @@ class Stack:
         self.gateway.eventually(lambda: self.database.sql("SELECT public_key FROM peers_interface"))
 
     def _start_portal(self) -> None:
-        bind = self.url.removeprefix("http://")
-        command = [sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", bind, "--workers", str(WORKERS)]
-        options = ["--no-control-socket", "--access-logfile", "-", "--worker-tmp-dir", str(self.directory)]
+        command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "portal.wsgi"]
         with self.portal_log.open("ab") as log:
             self.portal = subprocess.Popen(
-                [*command, *options], cwd=ROOT, env=self.environment(),
+                command, cwd=ROOT, env=self.environment(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self._started.callback(end, self.portal)

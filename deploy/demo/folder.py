@@ -44,15 +44,16 @@ class Folder:
         self.keys = self.path / "keys"
         self._lock = self.path / "lock"
         self._running = self.path / "running.json"
+        self._mark = self.path / "this-is-a-latchkey-demo"
 
     def log(self, name: str) -> Path:
         return self.path / f"{name}.log"
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder and keep everyone else out; raise Sorry while another demo runs in it."""
+        """Make the folder and keep everyone else out; raise Sorry while another demo runs in it, or it is not a demo's."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make()
             lock = self._lock.open("a")
         except OSError as error:
             raise Sorry(
@@ -66,6 +67,16 @@ class Folder:
                 yield
             finally:
                 self._running.unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        """Make the folder, with the mark of a demo's own; raise Sorry for one that holds anything else."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._mark.is_file():
+            if any(self.path.iterdir()):
+                raise Sorry(f"{self.path} is not a demo's folder: nothing in it is touched.")
+            self._mark.write_text(
+                "The demo's own: `make demo-reset` deletes this folder.\n", encoding="utf-8"
+            )
 
     def delete(self) -> bool:
         """Delete everything and return whether there was anything; raise Sorry while a demo runs in it."""

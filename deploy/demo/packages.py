@@ -48,6 +48,8 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "chromium": _program("chromium"),
         "zbar-tools": _program("zbarimg"),
         "procps": _program("ps"),
+        "strace": _program("strace"),
+        "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
 }
 WITHOUT = {

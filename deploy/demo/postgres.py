@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 OWNER, WEB, GATEWAY = "latchkey_owner", "latchkey_web", "latchkey_gateway"
 START_WITHIN = 30  # seconds
-IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 AS_NOBODY += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
 END_WITH_US = ["setpriv", "--pdeathsig", "INT", "--"]
@@ -146,7 +146,7 @@ class Cluster:
 
     @staticmethod
     def _as_nobody_special() -> list[str]:
-        # PostgreSQL refuses to run as root. In a user namespace of its own it is user 1000 with root's files. Where root
+        # PostgreSQL refuses to run as root. In a user namespace of its own it is nobody, whom every system knows, with root's files. Where root
         # may make none, as in most containers, it is nobody, with leave to reach a folder that lies in root's home.
         if os.geteuid() != 0:
             return []

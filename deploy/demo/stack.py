@@ -133,7 +133,7 @@ class Stack:
         if self.namespace:
             command = self.namespace.command(*command, "--create")
         else:
-            command.append("--no-interface")
+            command += ["--no-interface", "--publish-key"]
         self._run("gateway", GATEWAY, command)
 
     def _start_portal(self) -> None:

@@ -17,16 +17,20 @@ class Stop(Exception):
 
 
 class Attachment:
-    """The live interface of ``name``; ``create`` makes it where it is missing: the kernel's, else wireguard-go's."""
+    """The live interface of ``name``; ``create`` makes it where it is missing: the kernel's, else wireguard-go's.
+
+    ``trouble`` is why it could not be set up as wanted: its peers are looked after all the same.
+    """
 
     live = True
+    trouble: wg.WgError | link.LinkError | None = None
 
     def __init__(self, name: str, key_file: Path, *, create: bool) -> None:
         self.name = wg.interface_name(name)
         self.key_file = key_file
         self.create = create
         self._daemon: subprocess.Popen[bytes] | None = None
-        self._configured = False
+        self._configured: tuple[object, ...] | None = None
 
     def observe(self, interface: Interface) -> Observed:
         """Return what the interface holds, made and set up first where it is not; raise wg.WgError or Stop."""
@@ -35,14 +39,18 @@ class Attachment:
         except wg.InterfaceMissing:
             self._make()
             observed = wg.show(self.name)
-        if self._configured and self._is_ours(interface, observed):
+        self.trouble = None
+        if self._is_set_up(interface, observed):
             return observed
-        self._set_up(interface, observed)
+        try:
+            self._set_up(interface, observed)
+        except (wg.WgError, link.LinkError) as error:
+            self.trouble = error
         return wg.show(self.name)
 
     def look_again(self) -> None:
         """Have the next ``observe`` check addresses, MTU and link state too."""
-        self._configured = False
+        self._configured = None
 
     def close(self) -> None:
         """End the wireguard-go that this process started, and with it the interface."""
@@ -56,11 +64,14 @@ class Attachment:
         if not self.create:
             raise wg.InterfaceMissing(f"there is no interface {self.name}; --create makes it")
         self._daemon = link.create(self.name)
-        self._configured = False
+        self._configured = None
 
-    @staticmethod
-    def _is_ours(interface: Interface, observed: Observed) -> bool:
-        return observed.public_key == interface.public_key and observed.listen_port == interface.listen_port
+    def _is_set_up(self, interface: Interface, observed: Observed) -> bool:
+        return (
+            observed.public_key == interface.public_key
+            and observed.listen_port == interface.listen_port
+            and self._configured == (interface.own_addresses, interface.mtu)
+        )
 
     def _set_up(self, interface: Interface, observed: Observed) -> None:
         """Write what differs and nothing else: a port that is sent again makes the socket new."""
@@ -70,20 +81,25 @@ class Attachment:
         key_file = self.key_file if observed.public_key != public_key else None
         wg.set_interface(self.name, private_key_file=key_file, listen_port=port)
         link.configure(self.name, interface.own_addresses, interface.mtu)
-        self._configured = True
+        self._configured = (interface.own_addresses, interface.mtu)
 
 
 class NoInterface:
-    """In the place of an interface: nothing is touched, but the key that clients are told of is real."""
+    """In the place of an interface: nothing is touched.
+
+    With a ``key_file``, the public key that belongs to it is published all the same, so that people can enrol.
+    """
 
     live = False
+    trouble = None
 
-    def __init__(self, key_file: Path) -> None:
+    def __init__(self, key_file: Path | None) -> None:
         self.key_file = key_file
 
     def observe(self, interface: Interface) -> Observed:
-        """Return that there is nothing, having published the public key as an interface's would be."""
-        publish(interface, _public_key(interface, self.key_file, NOTHING))
+        """Return that there is nothing."""
+        if self.key_file:
+            publish(interface, _public_key(interface, self.key_file, NOTHING))
         return NOTHING
 
     def look_again(self) -> None:
@@ -94,7 +110,7 @@ class NoInterface:
 
 
 def _public_key(interface: Interface, key_file: Path, observed: Observed) -> str:
-    if key_file.exists():
+    if _exists(key_file):
         return keys.public_key_of(_read_private_key(key_file))
     if observed.public_key is not None:
         return observed.public_key
@@ -104,6 +120,13 @@ def _public_key(interface: Interface, key_file: Path, observed: Observed) -> str
             "with another key every client would fail. Put the file back."
         )
     return keys.public_key_of(_new_private_key(key_file))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise Stop(f"{path} cannot be looked for: {error.strerror}.") from None
 
 
 def publish(interface: Interface, public_key: str) -> None:
@@ -132,10 +155,16 @@ def _read_private_key(path: Path) -> str:
 
 
 def _new_private_key(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = keys.generate_private_key()
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(f"{key}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Make a private key and its file, whole or not at all, and never in the place of another."""
+    key, draft = keys.generate_private_key(), path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+        draft.unlink()
+    except OSError as error:
+        raise Stop(f"The private key cannot be written to {path}: {error.strerror}.") from None
     return key

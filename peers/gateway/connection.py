@@ -2,13 +2,13 @@
 
 import math
 import select
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from django.db import InterfaceError, OperationalError, connection
 
-from peers.gateway.clock import monotonic
 from peers.signals import CHANNEL
 
 ANSWER_WITHIN = 5.0  # seconds of silence; a dead network says nothing, and TCP itself would wait for hours
@@ -20,12 +20,11 @@ AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.In
 class Connection:
     """The session that holds the advisory lock of (gateway, interface) and hears what has changed.
 
-    ``due_at`` is when something else must be done, on ``monotonic()``: no query is waited for much beyond it.
+    ``due_in`` says in how many seconds something else must be done: no query is waited for much beyond that.
     """
 
-    def __init__(self, gateway: str, interface: str) -> None:
-        self.gateway, self.interface = gateway, interface
-        self.due_at = math.inf
+    def __init__(self, gateway: str, interface: str, due_in: Callable[[], float] = lambda: math.inf) -> None:
+        self.gateway, self.interface, self._due_in = gateway, interface, due_in
         self._backend: int | None = None
         psycopg2.extensions.set_wait_callback(self._wait)
 
@@ -45,7 +44,7 @@ class Connection:
         while (state := driver.poll()) != psycopg2.extensions.POLL_OK:
             reading = [driver.fileno()] if state == psycopg2.extensions.POLL_READ else []
             writing = [driver.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
-            patience = min(ANSWER_WITHIN, max(AT_LEAST, self.due_at - monotonic()))
+            patience = min(ANSWER_WITHIN, max(AT_LEAST, self._due_in()))
             if not any(select.select(reading, writing, [], patience)):
                 raise psycopg2.OperationalError("the database does not answer")
 

@@ -56,9 +56,8 @@ def decide(
     ``on_interface`` is how many peers it holds; None when ``desired`` and ``observed`` are a part of them: then what is
     unexplained waits for the next full pass. ``released`` lets everything go.
     """
-    changes = diff(
-        desired, {key: peer for key, peer in observed.items() if key in desired or key not in left_alone}
-    )
+    strangers = set(left_alone).difference(desired, explained)
+    changes = diff(desired, {key: peer for key, peer in observed.items() if key not in strangers})
     unexplained = changes.remove.difference(explained)
     if on_interface is None:
         return Decision(

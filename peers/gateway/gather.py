@@ -62,7 +62,9 @@ class Rules(NamedTuple):
 
 def gather(interface: Interface, peers: Collection[str] | None = None) -> Desired:
     """Return what is wanted on the interface now, for some peers or, with None, for all."""
-    found = Peer.objects.filter(interface=interface, keys__retired_at=None).entitled(Now())
+    found = Peer.objects.filter(
+        interface=interface, keys__in=PeerKey.objects.filter(retired_at=None)
+    ).entitled(Now())
     if peers is not None:
         found = found.filter(pk__in=peers)
     # The preshared key as it stands, so that one that does not decrypt is one row put aside; ids as text are cheaper.

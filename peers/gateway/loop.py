@@ -16,7 +16,7 @@ from peers.gateway.clock import monotonic
 from peers.gateway.connection import AWAY, Connection
 from peers.gateway.gather import forget
 from peers.gateway.links import Links
-from peers.gateway.reconcile import Reconciler
+from peers.gateway.reconcile import Memory, Reconciler
 from peers.models import Interface, Peer
 from peers.wireguard.link import LinkError
 from peers.wireguard.wg import WgError
@@ -36,11 +36,12 @@ class Loop:
 
     def __init__(self, reconciler: Reconciler) -> None:
         self.reconciler = reconciler
-        self.connection = Connection(reconciler.gateway, reconciler.name)
+        self.connection = Connection(reconciler.gateway, reconciler.name, self._until_deadline)
         self.links = Links()
         self.stopping = False
         self._connected = self._well = False
         self._passes_made = 0
+        self._expire_at = 0.0  # not before: only after a failure is it later than the deadline itself
         self._scope: set[str] = set()
         self._full_pass_at = self._heartbeat_at = self._retry_at = 0.0
         self._retry_after = RETRY_AFTER[0]
@@ -71,7 +72,8 @@ class Loop:
             elif monotonic() >= self._full_pass_at:
                 self._full_pass_at = monotonic() + FULL_PASS_EVERY[0]
                 self.reconciler.repair()
-            self._scope |= self.reconciler.expire()
+            if monotonic() >= self._expire_at:
+                self._scope |= self.reconciler.expire()
         except AWAY as error:
             self._lost(error)
         except (WgError, LinkError) as error:
@@ -97,6 +99,7 @@ class Loop:
             return False
         if not self.connection.open():
             logger.warning("waiting_for_the_lock", extra={"interface": self.reconciler.name})
+            self.reconciler.memory = Memory()  # another one holds the interface now: ours is not to repair
             self._back_off()
             return False
         self.reconciler.begin()
@@ -166,7 +169,8 @@ class Loop:
 
     def _failed(self, error: WgError | LinkError) -> None:
         logger.error("pass_failed", extra={"interface": self.reconciler.name, "error": str(error)})
-        self._well, self._full_pass_at = False, monotonic() + FULL_PASS_EVERY[0]
+        self._well = False
+        self._full_pass_at = self._expire_at = monotonic() + FULL_PASS_EVERY[0]
         self.reconciler.attachment.look_again()
         if self._connected:
             self._tell(str(error))
@@ -198,10 +202,9 @@ class Loop:
         if not self._connected:
             due = [self._full_pass_at, self._retry_at]
         seconds = 0.0 if self._connected and self._scope else max(0.0, min(due) - monotonic())
-        deadline = self.reconciler.next_deadline()
-        until_deadline = self.reconciler.clock.seconds_until(deadline) if deadline else math.inf
-        self.connection.due_at = monotonic() + until_deadline
-        return min(seconds, until_deadline)
+        return min(seconds, self._until_deadline())
 
-
-__all__ = ["Loop", "Stop"]
+    def _until_deadline(self) -> float:
+        deadline = self.reconciler.memory.deadline
+        until = self.reconciler.clock.seconds_until(deadline) if deadline else math.inf
+        return max(until, self._expire_at - monotonic())

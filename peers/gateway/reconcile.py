@@ -23,12 +23,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Memory:
-    """What stays between passes: deadlines are kept and drift is repaired while the database is away, too."""
+    """What stays between passes: deadlines are kept and drift is repaired while the database is away, too.
+
+    ``deadline`` is the first of what is ``wanted``.
+    """
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
+    deadline: datetime | None = None
     applied: dict[str, PeerSettings] = field(default_factory=dict)
     observed: Observed = NOTHING
-    expired: dict[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
 
 
@@ -67,12 +70,16 @@ class Reconciler:
         desired = database.gather(self.interface)
         extra = observed.peers.keys() - desired.peers.keys()
         explained = database.explained(self.interface, extra)
-        self._first_contact(extra, at)
-        decision = self._decide(desired, observed.peers, explained, at, on_interface=len(observed.peers))
-        self.memory.wanted = dict(desired.peers)
+        taken = self._first_contact(extra, at)
+        decision = self._decide(
+            desired, observed.peers, taken.union(explained), at, on_interface=len(observed.peers)
+        )
+        self._want(dict(desired.peers))
         known = self.record.statuses.on() | explained | _peers(desired)
         self._carry_out(decision, desired, observed, known, explained, at)
         self.take_over = False
+        if self.attachment.trouble:
+            raise self.attachment.trouble
         return Outcome(decision, observed)
 
     def partial_pass(self, peers: Collection[str]) -> None:
@@ -83,9 +90,8 @@ class Reconciler:
         found = {key: self.memory.observed.peers[key] for key in known if key in self.memory.observed.peers}
         explained = database.explained(self.interface, found.keys() - desired.peers.keys())
         decision = self._decide(desired, found, explained, at, on_interface=None)
-        for key in known:
-            self.memory.wanted.pop(key, None)
-        self.memory.wanted.update(desired.peers)
+        others = {key: wanted for key, wanted in self.memory.wanted.items() if key not in known}
+        self._want(others | desired.peers)
         self._carry_out(decision, desired, self.memory.observed, known | _peers(desired), explained, at)
 
     def repair(self) -> None:
@@ -105,15 +111,19 @@ class Reconciler:
         due = {key: wanted for key, wanted in self.memory.wanted.items() if self._is_due(wanted)}
         if not due:
             return set()
-        self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
-        for key, wanted in due.items():
-            del self.memory.wanted[key]
-            self.memory.expired[key] = wanted.peer
+        try:
+            self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
+        except wg.InterfaceMissing:
+            self.memory.observed = NOTHING  # off already, all of them
+        self._want({key: wanted for key, wanted in self.memory.wanted.items() if key not in due})
+        for key in due:
+            self.memory.applied.pop(key, None)
         logger.info("expired", extra={"interface": self.name, "peers": len(due)})
         return {wanted.peer for wanted in due.values()}
 
-    def next_deadline(self) -> datetime | None:
-        return min((wanted.until for wanted in self.memory.wanted.values() if wanted.until), default=None)
+    def _want(self, peers: dict[str, Wanted]) -> None:
+        self.memory.wanted = peers
+        self.memory.deadline = min((wanted.until for wanted in peers.values() if wanted.until), default=None)
 
     def preview(self) -> Outcome:
         """Return what a full pass would decide, and write nothing anywhere."""
@@ -124,7 +134,7 @@ class Reconciler:
         extra = observed.peers.keys() - desired.peers.keys()
         self.record = Record.unsaved(self.gateway, self.interface)
         if self.record.row.first_contact_at is None:
-            self.record.row.foreign_keys = sorted(extra - database.known_keys(extra))
+            self.record.row.left_alone = sorted(extra - database.known_keys(extra))
         explained = database.explained(self.interface, extra)
         decision = self._decide(desired, observed.peers, explained, at, on_interface=len(observed.peers))
         return Outcome(decision, observed)
@@ -141,11 +151,13 @@ class Reconciler:
     def _is_due(self, wanted: Wanted) -> bool:
         return wanted.until is not None and wanted.until <= self.clock.now()
 
-    def _first_contact(self, extra: AbstractSet[str], at: datetime) -> None:
+    def _first_contact(self, extra: AbstractSet[str], at: datetime) -> set[str]:
+        """Leave alone what stood there before us; return the keys that the operator has us take over."""
         if self.attachment.live and self.record.row.first_contact_at is None:
             self.record.first_contact(extra - database.known_keys(extra), at)
-        if self.take_over:
-            self.record.row.foreign_keys = []
+        taken = set(self.record.row.left_alone) if self.take_over else set()
+        self.record.row.left_alone = [key for key in self.record.row.left_alone if key not in taken]
+        return taken
 
     def _decide(
         self,
@@ -158,8 +170,8 @@ class Reconciler:
     ) -> Decision:
         brake, released = spoken(self.record.brake, self.interface.brake_released_at)
         return decide(
-            desired.settings, observed, left_alone=set(self.record.row.foreign_keys), explained=explained,
-            brake=brake, released=released or self.take_over, on_interface=on_interface, at=at,
+            desired.settings, observed, left_alone=set(self.record.row.left_alone), explained=explained,
+            brake=brake, released=released, on_interface=on_interface, at=at,
         )  # fmt: skip
 
     def _carry_out(
@@ -173,20 +185,18 @@ class Reconciler:
     ) -> None:
         drift = self._drift(decision.changes, explained)
         after = self._act(decision.changes, before)
+        read_at = self.clock.now()
         self.memory.observed = after
         self._remember_applied(decision.changes, desired)
-        gone = {
-            key: known.get(key) for key in decision.changes.remove if key in explained
-        } | self.memory.expired
-        gone = {key: peer for key, peer in gone.items() if key not in after.peers}
         if not self.attachment.live:
             known = {}  # what was never read back is not written down, not even as absent
         with transaction.atomic():
             news = self.record.statuses.read(
-                known, after.peers, held=decision.held, problems=desired.problems, at=at
+                known, after.peers, held=decision.held, problems=desired.problems, at=read_at
             )
+            removed = decision.changes.remove.difference(after.peers)
+            gone = {key: peer for key, peer in explained.items() if key in removed}
             self.record.write(news, removed=gone, drift=drift, decision=decision, at=at)
-        self.memory.expired.clear()
 
     def _act(self, changes: Changes, observed: Observed) -> Observed:
         """Make the changes and return what the interface holds then."""

@@ -47,7 +47,7 @@ class Record:
 
     def first_contact(self, unknown: Collection[str], at: datetime) -> None:
         """Leave alone, and list, what stood on the interface before this gateway first saw it."""
-        self.row.first_contact_at, self.row.foreign_keys = at, sorted(unknown)
+        self.row.first_contact_at, self.row.left_alone = at, sorted(unknown)
         if unknown:
             self._audit("first_contact", new={"left_alone": sorted(unknown)})
             logger.warning(
@@ -58,14 +58,15 @@ class Record:
         self,
         news: Mapping[str, Reading],
         *,
-        removed: Mapping[str, str | None],
+        removed: Mapping[str, str],
         drift: Mapping[str, Collection[str]],
         decision: Decision,
         at: datetime,
     ) -> None:
         """Write what a pass found and did; nothing at all when it found and did nothing new."""
+        removed = {**self.statuses.gone(news), **removed}  # what went before a crash has no other witness
         if news:
-            self.statuses.write(news, at)
+            self.statuses.write(news, at, whole=decision.whole)
             self._report(news)
         if removed:
             receipts(self.gateway, self.interface, removed)
@@ -108,7 +109,7 @@ class Record:
         columns = (
             "drift_found",
             "first_contact_at",
-            "foreign_keys",
+            "left_alone",
             "unexplained",
             "brake_at",
             "released_at",

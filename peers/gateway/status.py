@@ -90,15 +90,24 @@ class Statuses:
                 del found[peer]
         return found
 
-    def write(self, news: Mapping[str, Reading], at: datetime) -> None:
-        """Insert or update the rows of ``news``."""
+    def gone(self, news: Mapping[str, Reading]) -> dict[str, str]:
+        """Return the keys, with their peers, that were on the interface as last written and by ``news`` no longer are."""
+        before = {peer: self._written[peer] for peer in news if peer in self._written}
+        return {
+            was.public_key: peer
+            for peer, was in before.items()
+            if was.present and not (news[peer].present and news[peer].public_key == was.public_key)
+        }
+
+    def write(self, news: Mapping[str, Reading], at: datetime, *, whole: bool) -> None:
+        """Insert or update the rows of ``news``; ``whole``: every peer was looked at, counters and all."""
         rows = [PeerStatus(gateway=self.gateway, peer_id=peer, **_columns(news[peer])) for peer in news]
         columns = list(Reading.__dataclass_fields__)
         PeerStatus.objects.bulk_create(
             rows, AT_ONCE, update_conflicts=True, unique_fields=["gateway", "peer"], update_fields=columns
         )
         self._written.update(news)
-        if self._counters_due(at):
+        if whole and self._counters_due(at):
             self._counted_at = at
 
     def _counters_due(self, at: datetime) -> bool:
@@ -127,8 +136,8 @@ def _columns(reading: Reading) -> dict[str, object]:
     return {name: getattr(reading, name) for name in Reading.__dataclass_fields__}
 
 
-def receipts(gateway: str, interface: Interface, removed: Mapping[str, str | None]) -> None:
-    """Write one audit event for each key that is off the interface now; None stands for no peer of ours."""
+def receipts(gateway: str, interface: Interface, removed: Mapping[str, str]) -> None:
+    """Write one audit event for each key, with its peer, that is off the interface now."""
     AuditEvent.objects.bulk_create(
         [
             AuditEvent(

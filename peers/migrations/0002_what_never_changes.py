@@ -34,6 +34,10 @@ TRIGGERS = [
         "with another public key every client would fail",
     ),
     (
+        "interface_mark_only_rises", "peers_interface", "UPDATE", "ROW",
+        "WHEN (NEW.next_host < OLD.next_host)", "a number that was given is never given again by the mark",
+    ),
+    (
         "interface_pools_stay", "peers_interface", "UPDATE", "ROW",
         "WHEN ((NEW.ipv4_pool, NEW.ipv6_pool, NEW.host) IS DISTINCT FROM (OLD.ipv4_pool, OLD.ipv6_pool, OLD.host)"
         " AND OLD.next_host > 1)",

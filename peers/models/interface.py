@@ -14,8 +14,9 @@ from netfields import CidrAddressField, InetAddressField, NetManager
 from peers.fields import PUBLIC_KEY, PublicKeyField
 from peers.wireguard.config import InvalidEndpoint, endpoint
 
-INTERFACE_NAME = r"^[a-zA-Z0-9_=+.][a-zA-Z0-9_=+.-]{0,14}$"
+INTERFACE_NAME = r"^(?!\.{1,2}$)[a-zA-Z0-9_=+.][a-zA-Z0-9_=+.-]{0,14}$"
 SMALLEST_POOL = 4
+LONGEST = timedelta(days=3650)  # beyond it the database could not add it to a date
 
 Address = IPv4Interface | IPv6Interface
 
@@ -99,9 +100,10 @@ class Interface(models.Model):
             models.CheckConstraint(condition=Q(mode__in=["push", "on_demand"]), name="interface_mode"),
             models.CheckConstraint(condition=Q(host__gte=1) & Q(next_host__gte=1), name="interface_host"),
             models.CheckConstraint(
-                condition=(Q(lease=None) | Q(lease__gt=timedelta(0))) & Q(address_rest__gte=timedelta(0)),
+                condition=(Q(lease=None) | Q(lease__gt=timedelta(0), lease__lte=LONGEST))
+                & Q(address_rest__gte=timedelta(0), address_rest__lte=LONGEST),
                 name="interface_durations",
-                violation_error_message="A lease is longer than nothing, and a rest is not negative.",
+                violation_error_message="A lease is longer than nothing, a rest is not negative, and neither is beyond ten years.",
             ),
             *(
                 ExclusionConstraint(

@@ -106,7 +106,9 @@ class Peer(models.Model):
     @property
     def addresses(self) -> tuple[Address, ...]:
         """The peer's addresses as /32 and /128; empty once its number went to another."""
-        return self.interface.addresses_of(self.host) if self.host is not None else ()
+        if self.host is None or self.host > self.interface.last_host:
+            return ()
+        return self.interface.addresses_of(self.host)
 
     @property
     def key(self) -> "PeerKey | None":

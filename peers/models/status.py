@@ -48,7 +48,7 @@ class GatewayStatus(models.Model):
     last_pass_at = models.DateTimeField(null=True)
     drift_found = models.BigIntegerField(default=0, help_text="Peers put right that nobody had changed here.")
     first_contact_at = models.DateTimeField(null=True)
-    foreign_keys = ArrayField(
+    left_alone = ArrayField(
         PublicKeyField(),
         default=list,
         help_text="Unknown peers that stood there at first contact: left alone.",

@@ -16,7 +16,8 @@ export function follow(urls, show) {
     const response = await fetch(urls[index], { headers: { Accept: "application/json" } }).catch(() => null);
     if (response && [401, 404].includes(response.status)) return;
     failures = response?.ok ? 0 : failures + 1;
-    if (response?.ok) show(await response.json(), index);
+    const status = response?.ok ? await response.json().catch(() => null) : null;
+    if (status) show(status, index);
     wait();
   }
 

@@ -89,7 +89,7 @@ class World:
         User.objects.filter(sub="disabled").update(is_active=False)
         database.sql(
             "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at,"
-            f" drift_found, foreign_keys, unexplained, held, problem) VALUES ('gw', {self.wg0.pk}, '', true, now(),"
+            f" drift_found, left_alone, unexplained, held, problem) VALUES ('gw', {self.wg0.pk}, '', true, now(),"
             " now(), 0, '{}', 0, 0, '')"
         )
 

@@ -227,7 +227,7 @@ def test_what_is_no_device_cannot_be_revoked(database, subtests):
 def test_releasing_the_brake_says_how_many_removals_were_held(wg0, database, capsys):
     database.sql(
         "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at, drift_found,"
-        f" foreign_keys, unexplained, held, problem) VALUES ('gw', {wg0.pk}, '1', true, now(), now(), 0, '{{}}', 9, 7, '')"
+        f" left_alone, unexplained, held, problem) VALUES ('gw', {wg0.pk}, '1', true, now(), now(), 0, '{{}}', 9, 7, '')"
     )
     call_command("release_brake", "wg0")
     assert capsys.readouterr().out == "Released: 7 removals were held.\n"

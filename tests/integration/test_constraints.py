@@ -70,7 +70,7 @@ STATUS = insert(
 GATEWAY_STATUS = insert(
     "peers_gatewaystatus",
     {"gateway": "gw", "interface_id": "$interface", "version": "1", "attached": True, "started_at": "now",
-     "heartbeat_at": "now", "drift_found": 0, "foreign_keys": "{}", "unexplained": 0, "held": 0, "problem": ""},
+     "heartbeat_at": "now", "drift_found": 0, "left_alone": "{}", "unexplained": 0, "held": 0, "problem": ""},
 )  # fmt: skip
 
 # What is tried, and the constraint or the trigger's sentence that refuses it. $interface, $owner, $peer and $key are
@@ -128,6 +128,7 @@ REFUSED = {
     "a peer given away": ("UPDATE peers_peer SET owner_id = owner_id + 1", "a peer stays its owner's"),
     "a peer moved": ("UPDATE peers_peer SET interface_id = interface_id + 1", "a peer stays its owner's"),
     "a peer's id changed": ("UPDATE peers_peer SET id = gen_random_uuid()", "a peer stays its owner's"),
+    "the mark of given numbers put back": ("UPDATE peers_interface SET next_host = 1", "never given again"),
     "a published key changed": (f"UPDATE peers_interface SET public_key = '{KEY}'", "every client would fail"),
     "a published key withdrawn": ("UPDATE peers_interface SET public_key = NULL", "every client would fail"),
     "a pool moved under its peers": ("UPDATE peers_interface SET ipv4_pool = '10.1.0.0/24'", "every address would change"),
@@ -253,7 +254,6 @@ def test_no_column_anywhere_could_be_for_a_private_key(database):
         "public_key",
         "preshared_key",
         "use_preshared_keys",
-        "foreign_keys",
         "session_key",
         "cache_key",
         "key",

@@ -121,7 +121,9 @@ def test_the_secrets_are_made_once_and_for_their_user_alone(tmp_path: Path) -> N
         first = folder.secrets()
         assert folder.secrets() == first
     assert {
-        path.name: path.stat().st_mode & 0o777 for path in folder.path.iterdir() if path.name != "lock"
+        path.name: path.stat().st_mode & 0o777
+        for path in folder.path.iterdir()
+        if path.name not in {"lock", "this-is-a-latchkey-demo"}
     } == {"secrets.json": 0o600}
     assert folder.path.stat().st_mode & 0o777 == 0o700
 
@@ -176,3 +178,15 @@ def identity(pid: int) -> str:
         return "" if fields[0] == "Z" else f"{fields[19]} {Path(f'/proc/{pid}/cmdline').read_text()}"
     except OSError:
         return ""
+
+
+def test_a_folder_that_is_not_a_demos_is_neither_used_nor_deleted(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    for words in (("reset",), ("start", "--port", str(two_free_ports()))):
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.demo", "--folder", str(tmp_path), *words],
+            cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert (done.returncode, "is not a demo's folder" in done.stdout) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]

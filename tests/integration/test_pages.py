@@ -315,7 +315,7 @@ def test_the_page_of_a_device_shows_what_is_known_of_it(client, laptop):
 def test_status_says_exactly_seven_things(client, laptop, database):
     database.sql(
         "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at,"
-        f" drift_found, foreign_keys, unexplained, held, problem) VALUES ('gw', {laptop.interface_id}, '', true,"
+        f" drift_found, left_alone, unexplained, held, problem) VALUES ('gw', {laptop.interface_id}, '', true,"
         " now(), now(), 0, '{}', 0, 0, '');"
         "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, latest_handshake, endpoint,"
         f" rx_bytes, tx_bytes, held, problem) VALUES ('gw', '{laptop.pk}', '{laptop.key.public_key}', true, now(),"
@@ -538,7 +538,7 @@ def test_every_page_says_so_when_no_interface_is_attached(client, wg0, database)
     banner = "No WireGuard interface is attached"
     database.sql(
         "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at,"
-        f" drift_found, foreign_keys, unexplained, held, problem) VALUES ('gw', {wg0.pk}, '', true, now(), now(),"
+        f" drift_found, left_alone, unexplained, held, problem) VALUES ('gw', {wg0.pk}, '', true, now(), now(),"
         " 0, '{}', 0, 0, '')"
     )
     assert banner not in client.get("/").content.decode()

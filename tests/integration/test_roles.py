@@ -113,7 +113,7 @@ def laptop(database):
     made = rows.peer(rows.person("alice"), rows.interface())
     database.sql(
         "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at, drift_found,"
-        f" foreign_keys, unexplained, held, problem) VALUES ('gw', {made.interface_id}, '1', true, now(), now(), 0, '{{}}',"
+        f" left_alone, unexplained, held, problem) VALUES ('gw', {made.interface_id}, '1', true, now(), now(), 0, '{{}}',"
         " 0, 0, ''); INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, endpoint, rx_bytes,"
         f" tx_bytes, held, problem) VALUES ('gw', '{made.pk}', '', true, now(), '', 0, 0, false, '')"
     )

@@ -369,7 +369,7 @@ def changes(person, on):
         "revoke": (lambda: revoke(peer, person), {"public_key": old_key, "addresses": addresses}, {}),
         "enrol": (lambda: enrol(person, on, fresh), {}, {"name": "laptop", "public_key": fresh}),
         "release_brake": (
-            lambda: services.release_brake(actor=actor(person), interface=on, at=timezone.now()), {}, {},
+            lambda: services.release_brake(actor=actor(person), interface=on), {}, {},
         ),
         "change_interface": (lambda: set_mtu(person, on, 1380), {"mtu": "1420"}, {"mtu": "1380"}),
     }  # fmt: skip
@@ -579,7 +579,7 @@ def test_a_change_of_an_interface_or_a_person_is_told(alice, wg0, database):
     with listening(database) as heard:
         set_mtu(alice, wg0, 1300)
         assert heard() == [f"interface:{wg0.pk}"]
-        services.release_brake(actor=actor(alice), interface=wg0, at=timezone.now())
+        services.release_brake(actor=actor(alice), interface=wg0)
         assert heard() == [f"interface:{wg0.pk}"]
         alice.is_active = False
         alice.save(update_fields=["is_active"])

@@ -30,7 +30,7 @@ def gateway(name="gw1", silent=SECOND, *, attached=True, passed=SECOND):
     """Return a gateway that reported ``silent`` ago, and whose last good pass was ``passed`` ago."""
     return lambda peer: insert(
         "peers_gatewaystatus", gateway=name, interface_id=peer.interface_id, version="1", attached=attached,
-        started_at=timedelta(days=9), heartbeat_at=silent, last_pass_at=passed, drift_found=0, foreign_keys=[],
+        started_at=timedelta(days=9), heartbeat_at=silent, last_pass_at=passed, drift_found=0, left_alone=[],
         unexplained=0, held=0, problem="",
     )  # fmt: skip
 

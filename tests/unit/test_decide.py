@@ -95,6 +95,10 @@ def test_unknown_peers_of_the_first_contact_are_left_alone_and_not_counted():
     assert (decision.changes, decision.brake.unexplained) == (decided().changes, 0)
 
 
+def test_a_peer_left_alone_that_was_enrolled_and_then_revoked_is_removed():
+    assert decided(on=["a"], left_alone={"a"}, explained={"a"}).changes.remove == {"a"}
+
+
 def test_a_peer_left_alone_is_managed_once_it_is_wanted():
     other = PeerSettings(frozenset(), persistent_keepalive=1)
     decision = decide({"a": other}, {"a": SEEN}, left_alone={"a"}, explained=(), brake=Brake(), released=False,

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 OURS = sorted(name for name, app in get_commands().items() if app in {"peers", "portal"})
-READ = re.compile(r"""(?:environment\.\w+|oidc_config\.providers|\bos\.environ\.get)\(\s*"([A-Z][A-Z_]+)\"""")
+READ = re.compile(r"""(?:environment\.\w+|oidc_config\.providers)\(\s*"([A-Z][A-Z_]+)\"""")
 
 
 def variables() -> set[str]:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -84,11 +83,6 @@ def test_a_number_must_be_whole(value):
     value("1.5")
     with pytest.raises(ImproperlyConfigured, match="X must be a whole number"):
         environment.number("X", 0)
-
-
-def test_seconds_are_a_duration(value):
-    value("90")
-    assert environment.seconds("X", 0) == timedelta(seconds=90)
 
 
 def test_words_are_trimmed_and_empty_ones_dropped(value):

@@ -32,7 +32,9 @@ some_rows = st.builds(Row, st.uuids().map(str), some_keys, hosts, tokens, st.non
 def test_wg_sees_only_valid_values_inside_the_pool(hostile):
     desired = validated(INTERFACE, hostile)
     text = wg.add_config(desired.settings)
-    assert len(desired.peers) + len(desired.problems) <= len({row.peer for row in hostile}) + len(hostile)
+    assert {wanted.peer for wanted in desired.peers.values()} | set(desired.problems) == {
+        row.peer for row in hostile
+    }
     given_to = [network for settings in desired.settings.values() for network in settings.allowed_ips]
     assert len(given_to) == len(set(given_to)), "an address with two holders"
     for network in given_to:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from peers.gateway.attachment import Stop
-from peers.gateway.connection import Connection
+from peers.gateway.connection import AWAY, Connection
 from peers.gateway.start import reconciler
 from peers.models import Interface
 from peers.wireguard.link import LinkError
@@ -30,6 +30,8 @@ class Command(BaseCommand):
             self._preview(interface) if dry_run else self._pass(interface)
         except (Stop, WgError, LinkError, ValueError) as error:
             raise CommandError(str(error)) from None
+        except AWAY as error:
+            raise CommandError(f"the database cannot be reached: {str(error).strip()}") from None
         except Interface.DoesNotExist:
             raise CommandError(f"there is no interface {interface} in the database") from None
 

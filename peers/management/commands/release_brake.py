@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
-from django.utils import timezone
 
 from peers import services
 from peers.models import GatewayStatus, Interface
@@ -22,5 +21,5 @@ class Command(BaseCommand):
         if found is None:
             raise CommandError(f"there is no interface {interface}")
         held = GatewayStatus.objects.filter(interface=found).aggregate(held=Sum("held"))["held"] or 0
-        services.release_brake(actor=services.Actor(), interface=found, at=timezone.now())
+        services.release_brake(actor=services.Actor(), interface=found)
         self.stdout.write(f"Released: {held} removals were held.")

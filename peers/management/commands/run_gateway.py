@@ -6,10 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from peers.gateway.loop import Loop, Stop
+from peers.gateway.attachment import Stop
+from peers.gateway.loop import Loop
 from peers.gateway.start import reconciler
 
 logger = logging.getLogger(__name__)
+
+FLAGS = ("interface", "create", "no_interface", "publish_key", "take_over")
 
 
 class Command(BaseCommand):
@@ -23,15 +26,16 @@ class Command(BaseCommand):
             "--no-interface", action="store_true", help="touch nothing, log what would be done"
         )
         parser.add_argument(
+            "--publish-key",
+            action="store_true",
+            help="with --no-interface: make and publish the key all the same",
+        )
+        parser.add_argument(
             "--take-over", action="store_true", help="remove the unknown peers of the first contact"
         )
 
     def handle(self, **options: Any) -> None:
         try:
-            Loop(
-                reconciler(
-                    **{name: options[name] for name in ("interface", "create", "no_interface", "take_over")}
-                )
-            ).run()
+            Loop(reconciler(**{name: options[name] for name in FLAGS})).run()
         except (Stop, ValueError) as error:
             raise CommandError(str(error)) from None
