@@ -1,10 +1,14 @@
 """Who may sign in: a person as the identity provider knows them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+# Beyond it the database could not add a lease, nor the driver read the date: one such row would stop every query.
+FAR = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -41,6 +45,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["issuer", "sub"], name="user_identity"),
+            models.CheckConstraint(
+                condition=models.Q(signed_in_at=None) | models.Q(signed_in_at__lt=FAR),
+                name="user_signed_in_at",
+            ),
             models.CheckConstraint(
                 condition=~models.Q(issuer="") & ~models.Q(sub=""), name="user_has_identity"
             ),

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from peers.fields import PUBLIC_KEY, EncryptedField, PublicKeyField
 from peers.models.interface import Address, Interface
+from portal.models import FAR
 
 # When the sign-in that a person's peers stand on runs out; null without a lease.
 LEASE_UNTIL = models.ExpressionWrapper(
@@ -71,6 +72,9 @@ class Peer(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["interface", "host"], name="peer_host"),
+            models.CheckConstraint(
+                condition=Q(expires_at=None) | Q(expires_at__lt=FAR), name="peer_expires_at"
+            ),
             models.CheckConstraint(condition=Q(host=None) | Q(host__gte=1), name="peer_host_positive"),
             models.CheckConstraint(condition=~Q(name="") & ~Q(name__regex="[[:cntrl:]]"), name="peer_name"),
             models.CheckConstraint(
