@@ -111,10 +111,7 @@ class Reconciler:
         due = {key: wanted for key, wanted in self.memory.wanted.items() if self._is_due(wanted)}
         if not due:
             return set()
-        try:
-            self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
-        except wg.InterfaceMissing:
-            self.memory.observed = NOTHING  # off already, all of them
+        self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
         self._want({key: wanted for key, wanted in self.memory.wanted.items() if key not in due})
         for key in due:
             self.memory.applied.pop(key, None)
