@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo.client import Client
-from deploy.demo.netns import Namespace
+from deploy.demo.netns import Namespace, end
 from peers.wireguard import keys, link, wg
 from peers.wireguard.config import ClientConfig
 from peers.wireguard.state import PeerSettings, diff, networks
@@ -292,32 +292,40 @@ def test_an_interface_is_made_deleted_and_made_again(namespace, create):
         assert process is None or process.wait(5) is not None
 
 
-def test_an_interface_is_made_again_after_its_process_was_killed(namespace, create):
-    first = create("wg0")
-    if first is None:
-        pytest.skip("the kernel serves the interface: there is no process to kill")
+@pytest.fixture
+def userspace(namespace):
+    """Give what ``link.create`` falls back on, also where the kernel could serve the interface itself."""
+    started = []
+
+    def created(name: str) -> "subprocess.Popen[bytes]":
+        started.append(namespace.call(link._userspace, name))
+        return started[-1]
+
+    yield created
+    for process in started:
+        end(process)
+
+
+def test_an_interface_is_made_again_after_its_process_was_killed(namespace, userspace):
+    first = userspace("wg0")
     first.kill()
     first.wait()
-    create("wg0")
+    userspace("wg0")
     assert namespace.call(wg.show, "wg0").peers == {}
 
 
-def test_an_interface_ends_with_the_handle_that_create_returned(namespace, create):
-    process = create("wg0")
-    if process is None:
-        pytest.skip("the kernel serves the interface")
+def test_an_interface_ends_with_the_handle_that_create_returned(namespace, userspace):
+    process = userspace("wg0")
     process.terminate()
     process.wait(5)
     assert not namespace.call(link.exists, "wg0")
 
 
 def test_a_wireguard_go_that_wg_cannot_reach_is_an_error_and_does_not_stay(namespace, tmp_path, monkeypatch):
-    if namespace.run("ip", "link", "add", "probe", "type", "wireguard", check=False).returncode == 0:
-        pytest.skip("the kernel serves the interface")
     monkeypatch.setattr(link, "SOCKETS", tmp_path)
     monkeypatch.setattr(link, "START", 0.3)
     with pytest.raises(link.LinkError, match="wireguard-go did not bring up wg0"):
-        namespace.call(link.create, "wg0")
+        namespace.call(link._userspace, "wg0")
     assert not namespace.call(link.exists, "wg0")
 
 
