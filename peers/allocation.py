@@ -6,7 +6,8 @@ from django.db import connection
 
 from peers.models import Peer
 
-# A number comes from, in this order: one that its owner gave up (at once), one that has rested, the next never given.
+# A number comes from, in this order: one that its owner gave up (at once), one that has rested, one whose former holder
+# was pruned, the next never given.
 # SKIP LOCKED lets racers pass each other; the mark's row lock makes them queue, so the last number is given once.
 # The interface's own number is stepped over.
 ALLOCATE = """
@@ -24,14 +25,19 @@ WITH own AS (
     UPDATE peers_peer AS former SET host = NULL
     FROM (SELECT * FROM own UNION ALL SELECT * FROM rested) AS released
     WHERE former.id = released.id RETURNING released.host
+), freed AS (
+    DELETE FROM peers_freednumber WHERE id = (
+        SELECT id FROM peers_freednumber WHERE interface_id = %(interface)s AND NOT EXISTS (SELECT FROM taken)
+        ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING host
 ), fresh AS (
     UPDATE peers_interface
     SET next_host = next_host + CASE WHEN next_host = host THEN 2 ELSE 1 END
-    WHERE id = %(interface)s AND NOT EXISTS (SELECT FROM taken)
+    WHERE id = %(interface)s AND NOT EXISTS (SELECT FROM taken) AND NOT EXISTS (SELECT FROM freed)
       AND next_host + CASE WHEN next_host = host THEN 1 ELSE 0 END <= %(last)s
     RETURNING next_host - 1 AS host
 )
-SELECT host FROM taken UNION ALL SELECT host FROM fresh
+SELECT host FROM taken UNION ALL SELECT host FROM freed UNION ALL SELECT host FROM fresh
 """
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 
-from peers.models import AuditEvent, Interface, Peer
+from peers.models import AuditEvent, EnrolLink, Interface, Peer
 from portal.models import User
 
 
@@ -20,7 +20,7 @@ def record(
     new: dict[str, Any] | None = None,
     reason: str = "",
 ) -> AuditEvent:
-    """Insert one audit event; ``target`` is the peer, interface or person that the act is on.
+    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on.
 
     ``source`` is the client's IP address as text. Call it inside the transaction of the change: no audit row, no change.
     """
@@ -58,6 +58,8 @@ def _columns(target: models.Model | None) -> dict[str, Any]:
     match target:
         case Peer():
             return {"peer": target, "interface": target.interface, "person": target.owner}
+        case EnrolLink():
+            return {"interface": target.interface, "person": target.owner}
         case Interface():
             return {"interface": target}
         case User():

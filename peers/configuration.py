@@ -1,5 +1,7 @@
 """The configuration file of a peer, from its rows. No private key passes here: the device has it, or makes it."""
 
+from typing import Any
+
 from peers.models import Peer
 from peers.wireguard.config import ClientConfig
 
@@ -20,3 +22,22 @@ def configuration(peer: Peer) -> str:
         endpoint=interface.endpoint,
         persistent_keepalive=interface.persistent_keepalive,
     ).text()
+
+
+def given(peer: Peer) -> dict[str, Any]:
+    """Return the settings that the peer's device is given now, as JSON values; its keys are not among them."""
+    interface = peer.interface
+    return {
+        "addresses": [str(address) for address in peer.addresses],
+        "dns": [str(address) for address in interface.dns],
+        "mtu": interface.mtu,
+        "client_allowed_ips": [str(network) for network in interface.routes],
+        "endpoint": interface.endpoint,
+        "persistent_keepalive": interface.persistent_keepalive,
+    }
+
+
+def stale(peer: Peer) -> list[str]:
+    """Return the names of the settings (see ``given``) that have changed since the device was given them."""
+    now = given(peer)
+    return [name for name, was in peer.configured.items() if name in now and now[name] != was]

@@ -23,7 +23,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person, known by the pair (issuer, sub) alone; name and e-mail are for display.
 
     ``signed_in_at`` is the last sign-in through the provider: an interface's lease counts from it.
-    ``groups_claim`` holds the values of the provider's group claim at that sign-in.
+    ``groups_claim`` holds the values of the provider's group claim at that sign-in. ``is_active`` says whether they are
+    suspended, which is what Django asks; ``suspended_at`` says since when.
     """
 
     issuer = models.CharField(max_length=255)
@@ -32,6 +33,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=255, blank=True)
     groups_claim = ArrayField(models.CharField(max_length=255), default=list, blank=True)
     is_active = models.BooleanField(default=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    suspend_reason = models.CharField(max_length=200, blank=True, db_default="")
     is_staff = models.BooleanField(default=False)
     date_joined = models.DateTimeField(auto_now_add=True)
     signed_in_at = models.DateTimeField(null=True, blank=True)
@@ -51,6 +54,11 @@ class User(AbstractBaseUser, PermissionsMixin):
             ),
             models.CheckConstraint(
                 condition=~models.Q(issuer="") & ~models.Q(sub=""), name="user_has_identity"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(suspended_at=None, suspend_reason="")
+                | models.Q(is_active=False, suspended_at__isnull=False, suspended_at__lt=FAR),
+                name="user_suspended",
             ),
         ]
 
@@ -73,3 +81,23 @@ class BreakGlassLink(models.Model):
 
     def __str__(self) -> str:
         return f"link {self.pk} for {self.user_id}"
+
+
+class Mail(models.Model):
+    """A letter that waits to be sent: written in the transaction of what it tells of, deleted once it is delivered."""
+
+    to = models.EmailField()
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    queued_at = models.DateTimeField()
+    due_at = models.DateTimeField(help_text="Not to be tried before.")
+    tries = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(subject__regex="[[:cntrl:]]"), name="mail_subject"),
+        ]
+        indexes = [models.Index(fields=["due_at"], name="mail_due")]
+
+    def __str__(self) -> str:
+        return f"mail {self.pk}"

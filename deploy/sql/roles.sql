@@ -26,15 +26,21 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC, latchkey_web, latchkey
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO latchkey_web;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO latchkey_web;
 REVOKE INSERT, UPDATE, DELETE ON
-    django_migrations, django_content_type, auth_permission, peers_peerstatus, peers_gatewaystatus
+    django_migrations, django_content_type, auth_permission, peers_peerstatus, peers_gatewaystatus,
+    peers_trafficsample, peers_barredkey
     FROM latchkey_web;
+REVOKE INSERT, UPDATE ON peers_freednumber FROM latchkey_web;
+GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE takes
+REVOKE UPDATE ON peers_enrollink FROM latchkey_web;
+GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;
 REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;
 REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, portal_user, peers_interface FROM latchkey_web;
 GRANT UPDATE ON portal_user TO latchkey_web;
 GRANT UPDATE (endpoint, listen_port, ipv4_pool, ipv6_pool, dns, client_allowed_ips, mtu, persistent_keepalive,
     use_preshared_keys, mode, lease, address_rest, device_limit, enrol_groups, next_host, brake_released_at)
     ON peers_interface TO latchkey_web;
-GRANT UPDATE (name, platform, host, preshared_key, expires_at, suspended_at, revoked_at, revoked_by_id, revoke_reason)
+GRANT UPDATE (name, platform, host, preshared_key, configured, expires_at, suspended_at, suspend_reason, revoked_at,
+    revoked_by_id, revoke_reason)
     ON peers_peer TO latchkey_web;
 GRANT UPDATE (retired_at) ON peers_peerkey TO latchkey_web;
 
@@ -46,9 +52,11 @@ GRANT SELECT (id, peer_id, public_key, retired_at) ON peers_peerkey TO latchkey_
 GRANT SELECT (id, is_active, signed_in_at, groups_claim) ON portal_user TO latchkey_gateway;
 GRANT UPDATE (public_key) ON peers_interface TO latchkey_gateway;
 GRANT INSERT, UPDATE ON peers_peerstatus, peers_gatewaystatus TO latchkey_gateway;
+GRANT SELECT, INSERT, DELETE ON peers_trafficsample TO latchkey_gateway;
 GRANT INSERT ON peers_auditevent TO latchkey_gateway;
 GRANT SELECT (id, at) ON peers_auditevent TO latchkey_gateway;
-GRANT USAGE ON SEQUENCE peers_peerstatus_id_seq, peers_gatewaystatus_id_seq, peers_auditevent_id_seq TO latchkey_gateway;
+GRANT USAGE ON SEQUENCE peers_peerstatus_id_seq, peers_gatewaystatus_id_seq, peers_auditevent_id_seq,
+    peers_trafficsample_id_seq TO latchkey_gateway;
 
 -- A receipt is a gateway's word alone, and nothing else is.
 ALTER TABLE peers_auditevent ENABLE ROW LEVEL SECURITY;

@@ -2,8 +2,23 @@
 
 from peers.models.event import AuditEvent
 from peers.models.interface import Address, Interface
-from peers.models.peer import LEASE_UNTIL, Peer, PeerKey, PeerQuerySet
-from peers.models.status import CONNECTED_WITHIN, GATEWAY_SILENT_AFTER, GatewayStatus, PeerStatus
+from peers.models.link import EnrolLink
+from peers.models.peer import (
+    LEASE_UNTIL,
+    BarredKey,
+    FreedNumber,
+    Peer,
+    PeerKey,
+    PeerQuerySet,
+    entitlement,
+)
+from peers.models.status import (
+    CONNECTED_WITHIN,
+    GATEWAY_SILENT_AFTER,
+    GatewayStatus,
+    PeerStatus,
+    TrafficSample,
+)
 
 __all__ = [
     "CONNECTED_WITHIN",
@@ -11,10 +26,15 @@ __all__ = [
     "LEASE_UNTIL",
     "Address",
     "AuditEvent",
+    "BarredKey",
+    "EnrolLink",
+    "FreedNumber",
     "GatewayStatus",
     "Interface",
     "Peer",
     "PeerKey",
     "PeerQuerySet",
     "PeerStatus",
+    "TrafficSample",
+    "entitlement",
 ]

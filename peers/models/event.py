@@ -1,9 +1,12 @@
 """The audit."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from peers.models.interface import Interface
 from peers.models.peer import Peer
@@ -13,16 +16,17 @@ class AuditEvent(models.Model):
     """Who did what, to what, from where; append-only for everyone."""
 
     class ActorKind(models.TextChoices):
-        PERSON = "person"
-        COMMAND = "command"
-        GATEWAY = "gateway"
+        PERSON = "person", _("Person")
+        COMMAND = "command", _("Command")
+        GATEWAY = "gateway", _("Gateway")
 
     at = models.DateTimeField(db_default=Now(), editable=False)
     actor_kind = models.CharField(max_length=7, choices=ActorKind.choices)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="acts")
     gateway = models.CharField(max_length=255, blank=True)
     action = models.CharField(max_length=32)
-    peer = models.ForeignKey(Peer, models.PROTECT, null=True, related_name="events")
+    # Without a constraint: an event outlives the row that it tells of, when that is pruned.
+    peer = models.ForeignKey(Peer, models.DO_NOTHING, null=True, related_name="events", db_constraint=False)
     interface = models.ForeignKey(Interface, models.PROTECT, null=True, related_name="events")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="events")
     source = models.GenericIPAddressField(null=True)
@@ -39,7 +43,14 @@ class AuditEvent(models.Model):
                 name="auditevent_actor",
             )
         ]
-        indexes = [models.Index(fields=["-at"], name="auditevent_at")]
+        indexes = [
+            models.Index(fields=["-at"], name="auditevent_at"),
+            GinIndex(
+                KeyTransform("addresses", "new"),
+                name="auditevent_addresses",
+                condition=Q(new__has_key="addresses"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"

@@ -6,9 +6,10 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Least
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from peers.fields import PUBLIC_KEY, EncryptedField, PublicKeyField
 from peers.models.interface import Address, Interface
@@ -20,17 +21,26 @@ LEASE_UNTIL = models.ExpressionWrapper(
 )
 
 
+def entitlement(at: datetime | models.Expression) -> dict[str, Q]:
+    """Return every condition, by its name, under which a peer may be on its interface at ``at``.
+
+    They are about peers with the alias ``lease_until``, which is ``LEASE_UNTIL``.
+    """
+    return {
+        "not_expired": Q(expires_at=None) | Q(expires_at__gt=at),
+        "signed_in": Q(interface__lease=None) | Q(lease_until__gt=at),
+        "admitted": Q(interface__enrol_groups=[])
+        | Q(interface__enrol_groups__overlap=F("owner__groups_claim")),
+        "not_revoked": Q(revoked_at=None),
+        "not_suspended": Q(suspended_at=None),
+        "owner_active": Q(owner__is_active=True),
+    }
+
+
 class PeerQuerySet(models.QuerySet["Peer"]):
     def entitled(self, at: datetime | models.Expression) -> Self:
         """Return the peers that may be on their interface at ``at``: an aware datetime or the database's Now()."""
-        return self.alias(lease_until=LEASE_UNTIL).filter(
-            Q(expires_at=None) | Q(expires_at__gt=at),
-            Q(interface__lease=None) | Q(lease_until__gt=at),
-            Q(interface__enrol_groups=[]) | Q(interface__enrol_groups__overlap=F("owner__groups_claim")),
-            revoked_at=None,
-            suspended_at=None,
-            owner__is_active=True,
-        )
+        return self.alias(lease_until=LEASE_UNTIL).filter(*entitlement(at).values())
 
     def holding(self, at: datetime) -> Self:
         """Return the peers that count towards the device limit at ``at``: neither revoked nor expired."""
@@ -38,15 +48,15 @@ class PeerQuerySet(models.QuerySet["Peer"]):
 
 
 class Peer(models.Model):
-    """One device's place on an interface, with its name and its host number. Never deleted."""
+    """One device's place on an interface, with its name and its host number. Deleted by ``prune`` alone."""
 
     class Platform(models.TextChoices):
         WINDOWS = "windows", "Windows"
         MACOS = "macos", "macOS"
         LINUX = "linux", "Linux"
-        IOS = "ios", "iPhone or iPad"
+        IOS = "ios", _("iPhone or iPad")
         ANDROID = "android", "Android"
-        OTHER = "other", "something else"
+        OTHER = "other", _("something else")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     interface = models.ForeignKey(Interface, models.PROTECT, related_name="peers")
@@ -58,11 +68,17 @@ class Peer(models.Model):
     enrolled_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
+    suspend_reason = models.CharField(max_length=200, blank=True, db_default="")
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
     revoke_reason = models.CharField(max_length=200, blank=True)
+    configured = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="The settings that the device was last given; empty: not known.",
+    )
     released_at = models.GeneratedField(
         expression=Least("revoked_at", "expires_at"), output_field=models.DateTimeField(), db_persist=True
     )
@@ -82,6 +98,11 @@ class Peer(models.Model):
                 name="peer_revoked",
             ),
             models.CheckConstraint(
+                condition=Q(suspended_at__isnull=False, suspended_at__lt=FAR)
+                | Q(suspended_at=None, suspend_reason=""),
+                name="peer_suspended",
+            ),
+            models.CheckConstraint(
                 condition=Q(platform__in=["windows", "macos", "linux", "ios", "android", "other"]),
                 name="peer_platform",
             ),
@@ -99,7 +120,10 @@ class Peer(models.Model):
             ),
             models.Index(fields=["owner", "-enrolled_at"], name="peer_owner"),
         ]
-        permissions = [("revoke_peer", "Can revoke devices")]
+        permissions = [
+            ("revoke_peer", "Can revoke devices"),
+            ("suspend_peer", "Can suspend and restore devices"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -136,3 +160,28 @@ class PeerKey(models.Model):
 
     def __str__(self) -> str:
         return str(self.public_key[:8])
+
+
+class BarredKey(models.Model):
+    """The fingerprint (SHA-256) of a public key whose row was pruned: it can never be enrolled again."""
+
+    fingerprint = models.BinaryField(max_length=32, primary_key=True)
+
+    def __str__(self) -> str:
+        return bytes(self.fingerprint).hex()[:8]
+
+
+class FreedNumber(models.Model):
+    """A host number whose former holder was pruned; the next peer on the interface may have it."""
+
+    interface = models.ForeignKey(Interface, models.PROTECT, related_name="+")
+    host = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["interface", "host"], name="freednumber_host"),
+            models.CheckConstraint(condition=Q(host__gte=1), name="freednumber_host_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host} on {self.interface_id}"

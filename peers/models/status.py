@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from peers.fields import PublicKeyField
 from peers.models.interface import Interface
@@ -22,6 +23,10 @@ class PeerStatus(models.Model):
     present = models.BooleanField(default=False)
     since = models.DateTimeField(help_text="When it came on, or went off, the interface.")
     latest_handshake = models.DateTimeField(null=True)
+    connected_since = models.DateTimeField(
+        null=True,
+        help_text="The first of the handshakes that followed each other without a gap; null: none yet.",
+    )
     endpoint = models.CharField(max_length=64, blank=True)
     rx_bytes = models.BigIntegerField(default=0)
     tx_bytes = models.BigIntegerField(default=0)
@@ -42,23 +47,25 @@ class GatewayStatus(models.Model):
     gateway = models.CharField(max_length=255)
     interface = models.ForeignKey(Interface, models.PROTECT, related_name="gateways")
     version = models.CharField(max_length=32)
-    attached = models.BooleanField(default=True, help_text="False: no interface, changes are only shown.")
+    attached = models.BooleanField(default=True, help_text=_("False: no interface, changes are only shown."))
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     last_pass_at = models.DateTimeField(null=True)
-    drift_found = models.BigIntegerField(default=0, help_text="Peers put right that nobody had changed here.")
+    drift_found = models.BigIntegerField(
+        default=0, help_text=_("Peers put right that nobody had changed here.")
+    )
     first_contact_at = models.DateTimeField(null=True)
     left_alone = ArrayField(
         PublicKeyField(),
         default=list,
-        help_text="Unknown peers that stood there at first contact: left alone.",
+        help_text=_("Unknown peers that stood there at first contact: left alone."),
     )
     unexplained = models.IntegerField(
-        default=0, help_text="Unexplained removals since an operator's last word."
+        default=0, help_text=_("Unexplained removals since an operator's last word.")
     )
     brake_at = models.DateTimeField(null=True)
-    released_at = models.DateTimeField(null=True, help_text="The operator's word that it last acted on.")
-    held = models.IntegerField(default=0, help_text="Removals that the brake holds.")
+    released_at = models.DateTimeField(null=True, help_text=_("The operator's word that it last acted on."))
+    held = models.IntegerField(default=0, help_text=_("Removals that the brake holds."))
     problem = models.CharField(max_length=200, blank=True)
 
     class Meta:
@@ -69,3 +76,22 @@ class GatewayStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.interface} on {self.gateway}"
+
+
+class TrafficSample(models.Model):
+    """A peer's counters as read back in one quarter of an hour in which it was connected; kept for 48 hours."""
+
+    gateway = models.ForeignKey(GatewayStatus, models.PROTECT, related_name="+")
+    peer = models.ForeignKey(Peer, models.PROTECT, related_name="samples")
+    at = models.DateTimeField(help_text="When the quarter of an hour began.")
+    rx_bytes = models.BigIntegerField(help_text="As wg(8) counts: since the peer came on the interface.")
+    tx_bytes = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["peer", "at", "gateway"], name="trafficsample_once"),
+        ]
+        indexes = [models.Index(fields=["at"], name="trafficsample_at")]
+
+    def __str__(self) -> str:
+        return f"{self.peer_id} at {self.at:%H:%M}"

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from peers import services
 from peers.allocation import ALLOCATE
-from peers.models import Interface, Peer, PeerKey
+from peers.models import FreedNumber, Interface, Peer, PeerKey
 from tests import rows
 
 RACERS = 50
@@ -91,6 +91,18 @@ def test_of_fifty_racers_for_the_last_number_one_wins_and_the_others_are_told(da
     people = [rows.person() for _ in range(RACERS)]
     for _ in range(ROUNDS):
         race_for_the_last_number(database, people, on, released=released)
+
+
+def test_racers_for_the_numbers_of_pruned_peers_take_each_once(database):
+    on = small()
+    fill(on, 2)
+    database.sql(
+        f"INSERT INTO peers_freednumber (interface_id, host) SELECT {on.pk}, n FROM generate_series(4, 6) n;"
+        f"UPDATE peers_interface SET next_host = {on.last_host + 1}"
+    )
+    assert race([rows.person() for _ in range(RACERS)], on) == {"enrolled": 3, "NoFreeAddress": RACERS - 3}
+    assert hosts() == [2, 3, 4, 5, 6]
+    assert not FreedNumber.objects.exists()
 
 
 def test_racers_for_more_numbers_than_there_are_take_each_once(database):
@@ -210,6 +222,18 @@ def test_a_freed_number_goes_back_to_its_former_owner_at_once(full):
     on, (_, peer, *_) = full
     release(peer)
     assert rows.peer(peer.owner, on).host == peer.host
+
+
+def test_a_number_that_rests_comes_before_a_freed_one_for_its_former_owner_alone(full, database):
+    on, (peer, other, *_) = full
+    release(peer)
+    release(other, ago=timedelta(days=2))
+    database.sql(
+        f"UPDATE peers_peer SET host = NULL WHERE id = '{other.pk}';"
+        f"INSERT INTO peers_freednumber (interface_id, host) VALUES ({on.pk}, {other.host})"
+    )
+    assert rows.peer(peer.owner, on).host == peer.host
+    assert rows.peer(rows.person(), on).host == other.host
 
 
 def test_an_expired_peers_number_rests_from_its_expiry(full):

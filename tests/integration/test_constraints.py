@@ -1,9 +1,14 @@
 """What the database itself refuses, whatever the code does: every statement here is the owner's."""
 
+from datetime import timedelta
+
 import psycopg2
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
+from django.utils import timezone
 
+from peers.models import EnrolLink, GatewayStatus
 from tests import rows
 from tests.conftest import OWNER
 from tests.integration.test_services import revoke
@@ -57,6 +62,37 @@ def user(**columns):
     return insert("portal_user", values)
 
 
+def link(**columns):
+    values = {
+        "id": "00000000-0000-0000-0000-000000000003", "token_hash": "b" * 64, "owner_id": "$owner",
+        "interface_id": "$interface", "session_id": "$session", "made_at": "2026-01-01 12:00Z",
+        "expires_at": "2026-01-01 12:10Z", "used_at": None, "peer_id": None, **columns,
+    }  # fmt: skip
+    return insert("peers_enrollink", values)
+
+
+def sample(**columns):
+    values = {
+        "gateway_id": "$gateway", "peer_id": "$peer", "at": "2026-01-01 12:00Z", "rx_bytes": 1, "tx_bytes": 1, **columns,
+    }  # fmt: skip
+    return insert("peers_trafficsample", values)
+
+
+def freed(**columns):
+    return insert("peers_freednumber", {"interface_id": "$interface", "host": 99, **columns})
+
+
+def mail(**columns):
+    values = {
+        '"to"': "a@example.com", "subject": "x", "body": "x\ny", "queued_at": "now", "due_at": "now", "tries": 0, **columns,
+    }  # fmt: skip
+    return insert("portal_mail", values)
+
+
+def bar(public_key="$key"):
+    return f"INSERT INTO peers_barredkey SELECT sha256(convert_to('{public_key}', 'UTF8'))"
+
+
 def insert(table, values):
     texts = ("NULL" if value is None else f"'{value}'" for value in values.values())
     return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(texts)})"
@@ -106,12 +142,23 @@ REFUSED = {
     "a platform that nobody knows": (peer(platform="amiga"), "peer_platform"),
     "a reason without a revocation": (peer(revoke_reason="why"), "peer_revoked"),
     "a revoker without a revocation": (peer(revoked_by_id="$owner"), "peer_revoked"),
+    "a reason without a suspension": (peer(suspend_reason="why"), "peer_suspended"),
+    "a suspension that no calendar holds": (peer(suspended_at="20000-01-01"), "peer_suspended"),
     "a peer of nobody": (peer(owner_id="999999"), "peers_peer_owner_id"),
     "a peer nowhere": (peer(interface_id="999999"), "peers_peer_interface_id"),
     "a key that was enrolled before": (key(public_key="$key"), "peers_peerkey_public_key_key"),
     "a second key in use": (key(), "peerkey_one_in_use"),
     "a key that is no key": (key(public_key="y" * 44), "peerkey_public_key"),
     "a key with a bit too many": (key(public_key="A" * 42 + "B="), "peerkey_public_key"),
+    "a link used for nothing": (link(used_at="2026-01-01 12:01Z"), "enrollink_used"),
+    "what a link enrolled before its use": (link(peer_id="$peer"), "enrollink_used"),
+    "a link used too late": (link(used_at="2026-01-01 12:10Z", peer_id="$peer"), "enrollink_used"),
+    "two links of one token": (link(token_hash="a" * 64), "peers_enrollink_token_hash_key"),
+    "a link of no session": (link(session_id="x"), "peers_enrollink_session_id"),
+    "a freed number twice": (f"{freed()}; {freed()}", "freednumber_host"),
+    "number 0 freed": (freed(host=0), "freednumber_host_positive"),
+    "a quarter of an hour twice": (f"{sample()}; {sample()}", "trafficsample_once"),
+    "a letter's subject of two lines": (mail(subject="x\nBcc: everyone@example.com"), "mail_subject"),
     "a status twice": (f"{STATUS}; {STATUS}", "peerstatus_gateway_peer"),
     "a gateway twice": (f"{GATEWAY_STATUS}; {GATEWAY_STATUS}", "gatewaystatus_gateway_interface"),
     "a person's act by a gateway": (audit(gateway="gw"), "auditevent_actor"),
@@ -121,13 +168,23 @@ REFUSED = {
     "a sign-in that no calendar holds": (user(signed_in_at="294276-12-31"), "user_signed_in_at"),
     "a person without an issuer": (user(issuer=""), "user_has_identity"),
     "a person without a subject": (user(sub=""), "user_has_identity"),
+    "a reason for a person who is not suspended": (user(suspend_reason="why", is_active=False), "user_suspended"),
+    "an active person who is suspended": (user(suspended_at="now"), "user_suspended"),
+    "a person suspended beyond all time": (user(suspended_at="20000-01-01", is_active=False), "user_suspended"),
     "an audit row changed": ("UPDATE peers_auditevent SET reason = 'x'", "the audit is append-only"),
     "an audit row deleted": ("DELETE FROM peers_auditevent", "the audit is append-only"),
     "the audit emptied": ("TRUNCATE peers_auditevent", "the audit is append-only"),
     "everything emptied": ("TRUNCATE portal_user CASCADE", "the audit is append-only"),
     "a key changed": (f"UPDATE peers_peerkey SET public_key = '{OTHER_KEY}'", "a key is retired once"),
     "a key given to another peer": ("UPDATE peers_peerkey SET peer_id = gen_random_uuid()", "a key is retired once"),
-    "a key deleted": ("DELETE FROM peers_peerkey", "a key is never deleted"),
+    "a key deleted": ("DELETE FROM peers_peerkey", "a key is never deleted before it is barred"),
+    "a key that was barred": (f"{bar(OTHER_KEY)}; {key(retired_at='now')}", "peerkey_barred"),
+    "a key barred twice": (f"{bar()}; {bar()}", "peers_barredkey_pkey"),
+    "a barred key let in again": (f"{bar()}; DELETE FROM peers_barredkey", "a barred key stays barred"),
+    "a barred key's fingerprint changed": (
+        f"{bar()}; UPDATE peers_barredkey SET fingerprint = ''", "a barred key stays barred",
+    ),
+    "all barred keys let in again": ("TRUNCATE peers_barredkey", "a barred key stays barred"),
     "a peer given away": ("UPDATE peers_peer SET owner_id = owner_id + 1", "a peer stays its owner's"),
     "a peer moved": ("UPDATE peers_peer SET interface_id = interface_id + 1", "a peer stays its owner's"),
     "a peer's id changed": ("UPDATE peers_peer SET id = gen_random_uuid()", "a peer stays its owner's"),
@@ -153,6 +210,17 @@ TAKEN = {
     "a peer": peer(),
     "a peer without a number": f"{peer(host=None)}; {peer(host=None, id='00000000-0000-0000-0000-000000000002')}",
     "a revoked peer": peer(revoked_at="now", revoke_reason="why", revoked_by_id="$owner"),
+    "a suspended peer": peer(suspended_at="now", suspend_reason="why"),
+    "a peer suspended without a word": peer(suspended_at="now"),
+    "a link": link(),
+    "a used link": link(used_at="2026-01-01 12:09:59Z", peer_id="$peer"),
+    "a freed number": freed(),
+    "a sample": sample(),
+    "a letter": mail(),
+    "a key that goes once it is barred": f"{bar()}; DELETE FROM peers_peerkey",
+    "an event of a peer that is gone": audit(peer_id="00000000-0000-0000-0000-000000000009"),
+    "a suspended person": user(is_active=False, suspended_at="now", suspend_reason="why"),
+    "a person suspended before anybody wrote down when": user(is_active=False),
     "a status": STATUS,
     "a gateway's status": GATEWAY_STATUS,
     "a person": user(),
@@ -164,7 +232,14 @@ TAKEN = {
 @pytest.fixture
 def laptop(database):
     on = rows.interface(ipv4_pool="10.0.0.0/24", ipv6_pool="fd00::/64")
-    return rows.peer(rows.person("alice"), on)
+    made = rows.peer(rows.person("alice"), on)
+    at = timezone.now()
+    Session.objects.create(session_key="of-alice", session_data="", expire_date=at + timedelta(days=1))
+    EnrolLink.objects.create(
+        token_hash="a" * 64, owner=made.owner, interface=on, session_id="of-alice", made_at=at, expires_at=at,
+    )  # fmt: skip
+    database.sql(GATEWAY_STATUS.replace("$interface", str(on.pk)).replace("'gw'", "'first'"))
+    return made
 
 
 @pytest.fixture
@@ -172,7 +247,8 @@ def attempt(database, laptop):
     """Give a function that carries out a statement as the owner, checks it to the end and undoes it."""
     names = {
         "$key of wg0": laptop.interface.public_key, "$key": laptop.key.public_key, "$interface": laptop.interface_id,
-        "$owner": laptop.owner_id, "$peer": laptop.pk,
+        "$owner": laptop.owner_id, "$peer": laptop.pk, "$session": "of-alice",
+        "$gateway": GatewayStatus.objects.get().pk,
     }  # fmt: skip
     session = psycopg2.connect(database.url(OWNER))
 
@@ -218,10 +294,10 @@ def test_the_database_refuses_to_undo_a_revocation(attempt, laptop, subtests):
 
 
 def test_every_constraint_of_our_own_is_tried(database):
-    ours = "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text ~ '^(peers_|portal_user$)' AND contype IN ('c', 'x')"
+    ours = "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text ~ '^(peers_|portal_(user|mail)$)' AND contype IN ('c', 'x')"
     unique = (
         "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisunique"
-        " AND NOT i.indisprimary AND i.indrelid::regclass::text ~ '^(peers_|portal_user$)'"
+        " AND NOT i.indisprimary AND i.indrelid::regclass::text ~ '^(peers_|portal_(user|mail)$)'"
     )
     tried = {reason for _, reason in REFUSED.values()}
     made_by_django = "_check"  # a PositiveIntegerField's own
@@ -231,12 +307,18 @@ def test_every_constraint_of_our_own_is_tried(database):
     assert found <= tried
 
 
+SENTENCES = """
+SELECT coalesce(substring(pg_get_triggerdef(t.oid) FROM $x$latchkey_refuse\\('(.*)'\\)$x$),
+                substring(p.prosrc FROM $$RAISE EXCEPTION '([^%']*)'$$), tgname)
+FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT tgisinternal
+"""
+
+
 def test_every_trigger_of_our_own_is_tried(database):
-    said = database.sql("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal").splitlines()
-    sentences = [definition.split("latchkey_refuse('")[1].replace("''", "'") for definition in said]
+    sentences = [sentence.replace("''", "'") for sentence in database.sql(SENTENCES).splitlines()]
     tried = [reason for _, reason in (*REFUSED.values(), *REFUSED_ONCE_REVOKED.values())]
-    assert sentences
-    assert all(any(reason in sentence for reason in tried) for sentence in sentences)
+    assert len(sentences) == int(database.sql("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"))
+    assert [sentence for sentence in sentences if not any(reason in sentence for reason in tried)] == []
 
 
 def test_a_pool_may_move_before_its_first_number_is_given(database):

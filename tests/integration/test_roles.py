@@ -29,6 +29,9 @@ TABLES = {
     "django_migrations": (READ, NOTHING),
     "django_session": (OWN, NOTHING),
     "peers_auditevent": ({"SELECT": "*", "INSERT": "*"}, {"SELECT": "at id", "INSERT": "*"}),
+    "peers_barredkey": (READ, NOTHING),
+    "peers_enrollink": ({"SELECT": "*", "INSERT": "*", "UPDATE": "peer_id used_at", "DELETE": "*"}, NOTHING),
+    "peers_freednumber": ({"SELECT": "*", "UPDATE": "id", "DELETE": "*"}, NOTHING),
     "peers_gatewaystatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
     "peers_interface": (
         {
@@ -43,7 +46,8 @@ TABLES = {
         {
             "SELECT": "*",
             "INSERT": "*",
-            "UPDATE": "expires_at host name platform preshared_key revoke_reason revoked_at revoked_by_id suspended_at",
+            "UPDATE": "configured expires_at host name platform preshared_key revoke_reason revoked_at revoked_by_id "
+            "suspend_reason suspended_at",
         },
         {"SELECT": "expires_at host id interface_id owner_id preshared_key revoked_at suspended_at"},
     ),
@@ -52,8 +56,10 @@ TABLES = {
         {"SELECT": "id peer_id public_key retired_at"},
     ),
     "peers_peerstatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
+    "peers_trafficsample": (READ, {"SELECT": "*", "INSERT": "*", "DELETE": "*"}),
     "portal_breakglasslink": ({"SELECT": "*", "INSERT": "*", "UPDATE": "*"}, NOTHING),
     "portal_cache": (OWN, NOTHING),
+    "portal_mail": (OWN, NOTHING),
     "portal_user": (
         {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}, {"SELECT": "groups_claim id is_active signed_in_at"},
     ),
@@ -62,6 +68,7 @@ TABLES = {
     "socialaccount_socialaccount": (OWN, NOTHING),
     "socialaccount_socialapp": (OWN, NOTHING),
     "socialaccount_socialtoken": (OWN, NOTHING),
+    "usersessions_usersession": (OWN, NOTHING),
 }  # fmt: skip
 EXPECTED = {
     (role, table): line[at] for table, line in TABLES.items() for at, role in enumerate((WEB, GATEWAY))
@@ -194,7 +201,14 @@ DDL = {
     "a file": "COPY portal_user FROM '/etc/passwd'",
     "the owner's role": "SET ROLE latchkey_owner",
 }
-KEPT = ("peers_peer", "peers_peerkey", "peers_auditevent", "peers_interface", "portal_user")
+KEPT = (
+    "peers_peer",
+    "peers_peerkey",
+    "peers_barredkey",
+    "peers_auditevent",
+    "peers_interface",
+    "portal_user",
+)
 STATUSES = ("peers_peerstatus", "peers_gatewaystatus")
 
 
@@ -223,6 +237,16 @@ WEB_MAY_NOT = {
     "publish an interface's key": "UPDATE peers_interface SET public_key = NULL",
     "say what is on the interface": "UPDATE peers_peerstatus SET present = true",
     "invent what is on the interface": "INSERT INTO peers_peerstatus SELECT * FROM peers_peerstatus",
+    "invent what went through a tunnel": "INSERT INTO peers_trafficsample SELECT * FROM peers_trafficsample",
+    "forget what went through a tunnel": "DELETE FROM peers_trafficsample",
+    "bar a key of somebody's": "INSERT INTO peers_barredkey VALUES ('')",
+    "let a barred key in again": "UPDATE peers_barredkey SET fingerprint = ''",
+    "free a number": "INSERT INTO peers_freednumber (interface_id, host) VALUES (1, 1)",
+    "choose which number is free": "UPDATE peers_freednumber SET host = 7",
+    "prolong a link": "UPDATE peers_enrollink SET expires_at = now()",
+    "give a link to another person": "UPDATE peers_enrollink SET owner_id = owner_id",
+    "give a link to another session": "UPDATE peers_enrollink SET session_id = session_id",
+    "give a link another token": "UPDATE peers_enrollink SET token_hash = ''",
     "speak for a gateway": "UPDATE peers_gatewaystatus SET heartbeat_at = now()",
 }
 GATEWAY_MAY_NOT = {
@@ -232,6 +256,13 @@ GATEWAY_MAY_NOT = {
     "read passwords": "SELECT password FROM portal_user",
     "read what devices are called": "SELECT name FROM peers_peer",
     "read why devices were revoked": "SELECT revoke_reason FROM peers_peer",
+    "read why devices were suspended": "SELECT suspend_reason FROM peers_peer",
+    "read why people were suspended": "SELECT suspend_reason FROM portal_user",
+    "read links": "SELECT token_hash FROM peers_enrollink",
+    "read letters": 'SELECT "to" FROM portal_mail',
+    "read barred keys": "SELECT fingerprint FROM peers_barredkey",
+    "change what went through a tunnel": "UPDATE peers_trafficsample SET rx_bytes = 0",
+    "take a freed number": "DELETE FROM peers_freednumber",
     "read everything of a peer": "SELECT * FROM peers_peer",
     "read sessions": "SELECT * FROM django_session",
     "read tokens of the provider": "SELECT * FROM socialaccount_socialtoken",

@@ -276,6 +276,102 @@ def at_once(number, act):
     return answers
 
 
+# --- In the place of another device ---
+
+
+@pytest.fixture
+def at_the_limit(alice, wg0, laptop):
+    Interface.objects.update(device_limit=1)
+    wg0.refresh_from_db()
+    with pytest.raises(services.PeerLimit):
+        enrol(alice, wg0)
+    return laptop
+
+
+def test_at_the_limit_a_device_is_enrolled_in_the_place_of_another_at_once(
+    alice, wg0, at_the_limit, database
+):
+    old = at_the_limit
+    key, addresses = old.key.public_key, [str(address) for address in old.addresses]
+    with listening(database) as heard:
+        new = enrol(alice, wg0, name="new", in_place_of=old).peer
+        assert set(heard()) == {f"peer:{old.pk}", f"peer:{new.pk}"}
+    assert set(Peer.objects.entitled(timezone.now())) == {new}
+    old.refresh_from_db()
+    assert (old.revoked_by, old.revoke_reason) == (alice, "Replaced by new.")
+    events = AuditEvent.objects.order_by("-pk")[:2]
+    assert [(event.action, event.peer, event.actor) for event in events] == [
+        ("enrol", new, alice),
+        ("revoke", old, alice),
+    ]
+    assert events[1].old == {"public_key": key, "addresses": addresses}
+    assert events[1].reason == "Replaced by new."
+
+
+def test_asking_again_with_the_same_key_replaces_nothing_more(alice, wg0, at_the_limit):
+    key = rows.public_key()
+    new = enrol(alice, wg0, key, in_place_of=at_the_limit).peer
+    before = everything()
+    again = enrol(alice, wg0, key, in_place_of=at_the_limit)
+    assert (again.peer, again.created) == (new, False)
+    assert everything() == before
+
+
+def test_a_device_that_was_revoked_before_can_be_named_where_there_is_room(alice, wg0, at_the_limit):
+    revoke(at_the_limit, alice)
+    assert enrol(alice, wg0, in_place_of=at_the_limit).created
+    assert AuditEvent.objects.filter(action="revoke").count() == 1
+    with pytest.raises(services.PeerLimit):
+        enrol(alice, wg0, in_place_of=at_the_limit)
+
+
+def test_nobody_elses_device_and_none_of_another_interface_can_be_replaced(alice, bob, wg0, at_the_limit):
+    others = [rows.peer(bob, wg0), rows.peer(alice, rows.interface("wg1"))]
+    before = everything()
+    for peer in others:
+        with pytest.raises(services.NotActive):
+            enrol(alice, wg0, in_place_of=peer)
+        assert everything() == before
+
+
+def failing_enrolments(person, on):
+    """Return what an enrolment may fail at, as what breaks it, the key that it is tried with, and the refusal."""
+    others = rows.peer(rows.person(), on).key.public_key
+    return {
+        "a key in use": (lambda: None, others, services.KeyInUse),
+        "a person who lost the group": (lambda: Interface.objects.update(enrol_groups=["x"]), None, services.NotEntitled),
+        "a limit lowered since": (lambda: Interface.objects.update(device_limit=0), None, services.PeerLimit),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["a key in use", "a person who lost the group", "a limit lowered since"])
+def test_nothing_is_revoked_when_the_enrolment_in_its_place_is_refused(alice, wg0, at_the_limit, case):
+    spoil, key, refusal = failing_enrolments(alice, wg0)[case]
+    spoil()
+    wg0.refresh_from_db()
+    before = everything()
+    with pytest.raises(refusal):
+        enrol(alice, wg0, key, in_place_of=at_the_limit)
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "step", ["UPDATE peers_peer", "INSERT peers_peer", "INSERT peers_peerkey", "INSERT peers_auditevent"]
+)
+def test_nothing_is_revoked_when_the_enrolment_in_its_place_dies(alice, wg0, at_the_limit, database, step):
+    before = everything()
+    event, table = step.split()
+    break_at(database, table, event)
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        enrol(alice, wg0, in_place_of=at_the_limit)
+    assert everything() == before
+
+
+def test_one_device_is_replaced_by_one_however_often_at_once(alice, wg0, at_the_limit):
+    answers = at_once(10, lambda: told(lambda: enrol(alice, wg0, in_place_of=at_the_limit).created))
+    assert sorted(map(str, answers)) == ["PeerLimit"] * 9 + ["True"]
+
+
 # --- Rename, replace_key, revoke ---
 
 

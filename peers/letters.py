@@ -1,0 +1,50 @@
+"""What is written to the owner of a device."""
+
+import textwrap
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+from peers.models import Peer
+from portal import mail
+
+WIDTH = 76  # columns
+FACT = "  "  # how a line of the list of facts begins
+SUBJECT_LENGTH = 200
+
+
+def new_device(peer: Peer, *, source: str | None) -> None:
+    """Tell the owner that a device was enrolled in their name; nothing when the provider gave no e-mail address."""
+    if not peer.owner.email:
+        return
+    context = {
+        "owner": _printable(str(peer.owner)),
+        "name": _printable(peer.name),
+        "platform": "" if peer.platform == Peer.Platform.OTHER else peer.get_platform_display(),
+        "interface": peer.interface,
+        "at": peer.enrolled_at,
+        "source": source,
+        "url": f"{settings.LATCHKEY_URL}{peer.get_absolute_url()}",
+        "portal": settings.LATCHKEY_URL,
+    }
+    body = _wrapped(render_to_string("mail/new_device.txt", context))
+    subject = _("A device was added to your account: %(name)s") % {"name": context["name"]}
+    mail.queue(to=peer.owner.email, subject=subject[:SUBJECT_LENGTH], body=body)
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` without characters that end a line, hide or turn the text around."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _wrapped(text: str) -> str:
+    """Return the letter with its long lines broken between words; an address is never broken."""
+    return "".join(f"{_filled(line)}\n" for line in text.strip().splitlines())
+
+
+def _filled(line: str) -> str:
+    indent = FACT * 2 if line.startswith(FACT) else ""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,62 @@
+"""Who acts, the rows they act on, and the record of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models, transaction
+
+from peers import audit
+from peers.models import AuditEvent, Peer
+from peers.services.refused import NotActive
+from portal.models import User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, and from where: a person (``user``) or, without one, a command."""
+
+    user: User | None = None
+    source: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return AuditEvent.ActorKind.PERSON if self.user else AuditEvent.ActorKind.COMMAND
+
+
+def record(action: str, actor: Actor, target: models.Model | None, **values: Any) -> None:
+    """Write the audit row of a change, inside its transaction."""
+    audit.record(
+        action, actor=actor.user, actor_kind=actor.kind, source=actor.source, target=target, **values
+    )
+
+
+def lock(peer: Peer) -> Peer | None:
+    """Return the peer as it is now, locked until the transaction ends; None once it was pruned."""
+    # no_key: others insert rows that point to peers meanwhile, in an order of their own; two could wait for each other.
+    rows = Peer.objects.select_for_update(of=("self",), no_key=True)
+    return rows.select_related("interface", "owner").filter(pk=peer.pk).first()
+
+
+@contextmanager
+def locked(peer: Peer) -> Iterator[Peer]:
+    """Give the peer as it is now, locked until the transaction ends; raise NotActive once it was pruned."""
+    with transaction.atomic():
+        if (row := lock(peer)) is None:
+            raise NotActive
+        yield row
+
+
+@contextmanager
+def active(peer: Peer) -> Iterator[Peer]:
+    """Give the peer as it is now, locked; raise NotActive when it is revoked or was pruned."""
+    with locked(peer) as row:
+        if row.revoked_at is not None:
+            raise NotActive
+        yield row
+
+
+def texts(peer: Peer) -> list[str]:
+    """Return the peer's addresses as the audit writes them."""
+    return [str(address) for address in peer.addresses]

@@ -1,0 +1,62 @@
+"""Forget devices that ended long ago; what stays is the audit and the fingerprint of each of their keys."""
+
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+
+from peers.models import EnrolLink, FreedNumber, Peer, PeerKey, PeerStatus, TrafficSample
+from peers.services.acts import Actor, record
+from peers.services.refused import NotOwner
+
+AT_ONCE = 1000  # peers a transaction
+BAR = """
+INSERT INTO peers_barredkey (fingerprint)
+SELECT sha256(convert_to(public_key, 'UTF8')) FROM peers_peerkey WHERE peer_id = ANY(%s) ON CONFLICT DO NOTHING
+"""
+
+
+def prunable(*, before: datetime, at: datetime) -> QuerySet[Peer]:
+    """Return the peers that were revoked or had expired before ``before``, and that nothing needs at ``at``.
+
+    Those that a gateway still has on an interface, or whose address still rests, are not among them.
+    """
+    on = PeerStatus.objects.filter(present=True).values("peer")
+    rested = Q(host=None) | Q(released_at__lte=at - F("interface__address_rest"))
+    return Peer.objects.filter(rested, released_at__lt=before).exclude(pk__in=on)
+
+
+@transaction.atomic
+def prune(*, actor: Actor, before: datetime, at: datetime) -> int:
+    """Delete a thousand prunable peers, and the old links; return how many peers went, 0 when none is left.
+
+    Peers that somebody works on at this moment are left for the next time. Raises NotOwner: no other role may.
+    """
+    _must_be_owner()
+    EnrolLink.objects.filter(expires_at__lt=before).delete()
+    waiting = prunable(before=before, at=at).select_for_update(of=("self",), skip_locked=True)
+    rows = list(waiting.order_by("pk")[:AT_ONCE])
+    if rows:
+        _forget(rows)
+        record("prune", actor, None, new={"peers": len(rows), "before": before.isoformat()})
+    return len(rows)
+
+
+def _must_be_owner() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_table_privilege('peers_peer', 'DELETE')")
+        if not cursor.fetchone()[0]:
+            raise NotOwner
+
+
+def _forget(rows: list[Peer]) -> None:
+    """Delete locked peers and all that points to them, bar their keys, and free their numbers."""
+    ids = [row.pk for row in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(BAR, [ids])
+    FreedNumber.objects.bulk_create(
+        FreedNumber(interface_id=row.interface_id, host=row.host) for row in rows if row.host is not None
+    )
+    for model in (TrafficSample, PeerStatus, PeerKey, EnrolLink):
+        model.objects.filter(peer__in=ids).delete()
+    Peer.objects.filter(pk__in=ids).delete()
