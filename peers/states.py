@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from peers.models import CONNECTED_WITHIN, GATEWAY_SILENT_AFTER, GatewayStatus, Interface, Peer, PeerStatus
@@ -31,20 +32,31 @@ class Standing:
 
     ``since`` is when the gateway fell silent for ``unknown``, when the peer came on the interface while it is on, else
     None. ``removed_at`` is when the last gateway read it back as gone; None while it is on, or was never seen.
+    ``connected_since`` is the first of the handshakes that have followed each other until now; None unless
+    ``connected``, or where no gateway has written it down yet.
     """
 
     state: State
     since: datetime | None = None
     removed_at: datetime | None = None
     latest_handshake: datetime | None = None
+    connected_since: datetime | None = None
     endpoint: str = ""
     rx_bytes: int = 0
     tx_bytes: int = 0
     problem: str = ""
 
 
+def database_now() -> datetime:
+    """Return the time to judge by: heartbeats are the database's, and this host's clock may be off by more than silence."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        at: datetime = cursor.fetchone()[0]
+        return at
+
+
 def standing(peer: Peer, at: datetime) -> Standing:
-    """Return the standing of one peer at ``at``."""
+    """Return the standing of one peer at ``at``, which for what stands now is ``database_now()``."""
     return standings(Peer.objects.filter(pk=peer.pk), at)[peer.pk]
 
 
@@ -74,6 +86,7 @@ def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: dat
         if on
         else max((status.since for status in statuses if status.public_key), default=None),
         latest_handshake=best.latest_handshake if best else None,
+        connected_since=best.connected_since if best and state == State.CONNECTED else None,
         endpoint=best.endpoint if best else "",
         rx_bytes=best.rx_bytes if best else 0,
         tx_bytes=best.tx_bytes if best else 0,

@@ -142,6 +142,8 @@ class Loop:
         if self._well and monotonic() >= self._heartbeat_at:
             self.reconciler.record.heartbeat()
             self._heartbeat_at = monotonic() + HEARTBEAT_EVERY
+        if self._well:
+            self.reconciler.record.sample(self.reconciler.clock.now())
 
     def _full_pass(self) -> None:
         started, used = monotonic(), time.process_time()

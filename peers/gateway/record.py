@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from peers import __version__, audit
 from peers.gateway.decide import Brake, Decision
+from peers.gateway.samples import Samples
 from peers.gateway.status import Reading, Statuses, drift_event, receipts
 from peers.models import AuditEvent, GatewayStatus, Interface
 
@@ -20,6 +21,7 @@ class Record:
     def __init__(self, gateway: str, interface: Interface, row: GatewayStatus) -> None:
         self.gateway, self.interface, self.row = gateway, interface, row
         self.statuses = Statuses(gateway, interface)
+        self._samples = Samples(row)
         self._saved: tuple[str, ...] | None = None
 
     @classmethod
@@ -83,6 +85,11 @@ class Record:
         GatewayStatus.objects.filter(pk=self.row.pk).update(
             heartbeat_at=Now(), last_pass_at=self.row.last_pass_at, problem=""
         )
+
+    def sample(self, at: datetime) -> None:
+        """Keep what went through by ``at``, if anything was read back at all; call it while passes succeed."""
+        if self.row.attached:
+            self._samples.take(at)
 
     def trouble(self, problem: str) -> None:
         """Say why passes fail; the heartbeat stays as it is, so that pages stop claiming to know."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from peers import audit
 from peers.gateway.gather import AS_TEXT
-from peers.models import AuditEvent, Interface, PeerStatus
+from peers.models import CONNECTED_WITHIN, AuditEvent, Interface, PeerStatus
 from peers.wireguard.state import ObservedPeer
 
 COUNTERS_EVERY = timedelta(minutes=1)
@@ -23,6 +23,7 @@ class Reading:
     present: bool = False
     since: datetime | None = None
     latest_handshake: datetime | None = None
+    connected_since: datetime | None = None
     endpoint: str = ""
     rx_bytes: int = 0
     tx_bytes: int = 0
@@ -30,7 +31,10 @@ class Reading:
     problem: str = ""
 
     def says(self, key: str, seen: ObservedPeer, *, held: bool, counters: bool) -> bool:
-        """Return whether it already says what was seen; ``counters``: their every byte, too."""
+        """Return whether it already says what was seen; ``counters``: their every byte, too.
+
+        ``connected_since`` follows from the handshakes, so it is no news of its own.
+        """
         return (
             self.present
             and self.latest_handshake == seen.latest_handshake
@@ -115,17 +119,30 @@ class Statuses:
 
 
 def _present(was: Reading | None, key: str, seen: ObservedPeer, at: datetime, *, held: bool) -> Reading:
-    since = was.since if was and was.present and was.public_key == key else at
+    stayed = was if was and was.present and was.public_key == key else None
     return Reading(
-        key,
-        True,
-        since,
-        seen.latest_handshake,
-        seen.endpoint or "",
-        seen.rx_bytes,
-        seen.tx_bytes,
-        held,
+        public_key=key,
+        present=True,
+        since=stayed.since if stayed else at,
+        latest_handshake=seen.latest_handshake,
+        connected_since=_connected_since(stayed, seen.latest_handshake),
+        endpoint=seen.endpoint or "",
+        rx_bytes=seen.rx_bytes,
+        tx_bytes=seen.tx_bytes,
+        held=held,
     )
+
+
+def _connected_since(stayed: Reading | None, handshake: datetime | None) -> datetime | None:
+    """Return the first of the handshakes that lead to ``handshake`` without a gap.
+
+    After the host's clock was put back the next one seems to be older than the last: nothing is known of the time between.
+    """
+    if handshake is None or stayed is None or stayed.latest_handshake is None:
+        return handshake
+    if timedelta(0) <= handshake - stayed.latest_handshake < CONNECTED_WITHIN:
+        return stayed.connected_since or stayed.latest_handshake
+    return handshake
 
 
 def _absent(was: Reading, at: datetime) -> Reading:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -18,7 +19,7 @@ from django.utils import timezone
 from deploy.demo.client import Client
 from deploy.demo.netns import Namespace
 from peers import services
-from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerStatus
+from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerStatus, TrafficSample
 from peers.states import State, standing
 from peers.wireguard import keys, link, wg
 from peers.wireguard.state import PeerSettings
@@ -158,6 +159,69 @@ def test_a_handshake_is_seen_and_the_device_is_connected(running, enrol):
     print(f"connected on the page {seconds:.2f} s after the first reply")
     found = standing(peer, timezone.now())
     assert found.latest_handshake and found.endpoint.startswith("198.")
+
+
+def shake_hands_again(running: RunningGateway, peer: Peer, client: Client) -> None:
+    """Have the client forget its session, and wait until the handshake after that was written down."""
+    before = peer.statuses.get().latest_handshake
+    tunnel = client.namespace.run("wg", "showconf", "wg0").stdout
+    client.namespace.run("wg", "setconf", "wg0", "/dev/stdin", input=tunnel)
+    running.eventually(lambda: client.ping(INSIDE) and peer.statuses.get().latest_handshake > before)
+
+
+def test_a_device_is_connected_since_its_first_handshake_also_over_later_ones_and_a_restart(
+    run, create, enrol
+):
+    create("wg0")
+    running = run()
+    peer, client = enrol()
+    running.eventually(lambda: client.ping(INSIDE).received)
+    running.eventually(lambda: state(peer) == State.CONNECTED, 5)
+    first = peer.statuses.get().latest_handshake
+    assert standing(peer, timezone.now()).connected_since == first
+    shake_hands_again(running, peer, client)
+    running.stop()
+    running.start()
+    shake_hands_again(running, peer, client)
+    assert standing(peer, timezone.now()).connected_since == first
+
+
+def test_what_went_through_is_sampled_for_the_quarter_that_begins_with_a_start(
+    run, create, enrol, alice, wg0
+):
+    create("wg0")
+    running = run()
+    peer, client = enrol()
+    never_connected = rows.peer(alice, wg0)
+    running.eventually(lambda: client.ping(INSIDE).received)
+    running.eventually(lambda: state(peer) == State.CONNECTED, 5)
+    running.stop()
+    running.start()  # as a new quarter does, which nobody waits for here
+    running.eventually(TrafficSample.objects.exists)
+    sample = TrafficSample.objects.first()
+    assert (sample.peer, sample.gateway.gateway) == (peer, "gateway")
+    assert sample.rx_bytes > 0
+    assert (sample.at.minute % 15, sample.at.second, sample.at.microsecond) == (0, 0, 0)
+    assert not TrafficSample.objects.filter(peer=never_connected).exists()
+
+
+def test_while_passes_fail_nothing_is_sampled_of_what_was_read_back_before(
+    run, create, enrol, namespace, database
+):
+    create("wg0")
+    running = run()
+    peer, client = enrol()
+    running.eventually(lambda: client.ping(INSIDE).received)
+    running.eventually(lambda: state(peer) == State.CONNECTED, 5)
+    running.stop()
+    namespace.call(link.delete, "wg0")
+    running.start()
+    running.eventually(lambda: running.said("pass_failed"))
+    for _ in range(10):
+        time.sleep(0.2)
+        database.sql(f"SELECT pg_notify('latchkey', 'peer:{uuid4()}')")  # a look at one peer fails at nothing
+    assert peer.statuses.get().present
+    assert not TrafficSample.objects.exists()
 
 
 def test_the_tunnel_carries_ipv6_too(running, enrol):

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from peers.models import Peer
-from peers.states import State, standing, standings
+from peers.states import State, database_now, standing, standings
 from tests import rows
 
 AT = timezone.now()
@@ -36,13 +36,14 @@ def gateway(name="gw1", silent=SECOND, *, attached=True, passed=SECOND):
 
 
 def seen(
-    name="gw1", *, on=True, since=timedelta(minutes=9), handshake=None, key=None, held=False, problem=""
-):
+    name="gw1", *, on=True, since=timedelta(minutes=9), handshake=None, connected_since=None, key=None, held=False,
+    problem="",
+):  # fmt: skip
     """Return what the gateway ``name`` read back of the peer; ``key`` is its own unless told."""
     return lambda peer: insert(
         "peers_peerstatus", gateway=name, peer_id=peer.pk, public_key=peer.first_key if key is None else key,
-        present=on, since=since, latest_handshake=handshake, endpoint="", rx_bytes=0, tx_bytes=0, held=held,
-        problem=problem,
+        present=on, since=since, latest_handshake=handshake, connected_since=connected_since, endpoint="", rx_bytes=0,
+        tx_bytes=0, held=held, problem=problem,
     )  # fmt: skip
 
 
@@ -188,6 +189,36 @@ def test_a_live_peer_shows_since_when_and_its_latest_handshake(judged):
     found = judged(gateway(), gateway("gw2"), seen(since=2 * HOUR), seen("gw2", since=HOUR, handshake=SECOND))
     assert (found.state, found.since, found.latest_handshake) == (State.CONNECTED, AT - HOUR, AT - SECOND)
     assert found.removed_at is None
+
+
+def test_a_connected_peer_shows_since_when_at_the_gateway_of_its_latest_handshake(judged):
+    found = judged(
+        gateway(), gateway("gw2"), seen(handshake=100 * SECOND, connected_since=2 * HOUR),
+        seen("gw2", handshake=SECOND, connected_since=HOUR),
+    )  # fmt: skip
+    assert (found.state, found.connected_since) == (State.CONNECTED, AT - HOUR)
+
+
+NO_LONGER_CONNECTED = {
+    "on, the last handshake three minutes ago": (
+        [gateway(), seen(handshake=180 * SECOND, connected_since=HOUR)], State.LIVE,
+    ),
+    "the gateway silent": ([gateway(silent=SILENT), seen(handshake=SECOND, connected_since=HOUR)], State.UNKNOWN),
+    "revoked, still on": ([REVOKED, gateway(), seen(handshake=SECOND, connected_since=HOUR)], State.REVOKING),
+    "off": ([gateway(), seen(on=False, handshake=SECOND, connected_since=HOUR)], State.PENDING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("makers", "state"), NO_LONGER_CONNECTED.values(), ids=NO_LONGER_CONNECTED)
+def test_connected_since_is_said_only_of_who_is_connected(judged, makers, state):
+    found = judged(*makers)
+    assert (found.state, found.connected_since) == (state, None)
+
+
+def test_the_time_to_judge_by_is_the_databases(database):
+    at = database_now()
+    assert at.tzinfo is not None
+    assert database.sql(f"SELECT now() BETWEEN '{at}' AND timestamptz '{at}' + interval '1 minute'") == "t"
 
 
 def test_removed_at_is_when_the_last_gateway_read_it_back_as_gone(judged):
