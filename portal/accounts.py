@@ -1,13 +1,41 @@
-"""The sign-in page and the sign-out page."""
+"""The sign-in page, the sign-out page, and where a person is signed in."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
+from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib import auth
+from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal import browsers, sessions
+from portal.models import User
 from portal.oidc.views import safe_next
+from portal.source import source
+
+
+class PersonRequest(HttpRequest):
+    """A request that the sign-in middleware has let through."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session as its person sees it: ``browser`` in words, ``address`` empty when it is not known."""
+
+    pk: int
+    browser: str
+    address: str
+    since: datetime
+    is_this: bool
 
 
 @login_not_required
@@ -26,4 +54,52 @@ def logout(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "account/logout.html")
     auth.logout(request)
+    messages.success(request, _("You are signed out. Your devices stay connected."))
     return redirect("account_login")
+
+
+@require_safe
+def list_sessions(request: PersonRequest) -> HttpResponse:
+    """Show where the person is signed in, this browser first."""
+    shown = [_signed_in(session, request) for session in sessions.live(request.user, at=timezone.now())]
+    shown.sort(key=lambda session: not session.is_this)
+    others = any(not session.is_this for session in shown)
+    return render(request, "account/sessions.html", {"sessions": shown, "others": others})
+
+
+@require_POST
+def end_session(request: PersonRequest, number: int) -> HttpResponse:
+    """End one other session of the person's own; what is over already is not found."""
+    if not _end(request, _others(request).filter(pk=number)):
+        raise Http404
+    return _see_sessions()
+
+
+@require_POST
+def end_other_sessions(request: PersonRequest) -> HttpResponse:
+    _end(request, _others(request))
+    return _see_sessions()
+
+
+def _others(request: PersonRequest) -> QuerySet[UserSession]:
+    """Return the person's live sessions but for this one, which signing out ends."""
+    mine = sessions.live(request.user, at=timezone.now())
+    return mine.exclude(session_key=request.session.session_key)
+
+
+def _end(request: PersonRequest, ended: QuerySet[UserSession]) -> bool:
+    return sessions.end(ended, person=request.user, address=source(request))
+
+
+def _see_sessions() -> HttpResponse:
+    return HttpResponseRedirect(reverse("account_sessions"), status=303)
+
+
+def _signed_in(session: UserSession, request: PersonRequest) -> SignedIn:
+    return SignedIn(
+        pk=session.pk,
+        browser=browsers.words(session.user_agent),
+        address="" if session.ip == sessions.NOWHERE else session.ip,
+        since=session.created_at,
+        is_this=session.session_key == request.session.session_key,
+    )

@@ -1,6 +1,6 @@
 """The admin's front door: people come in through the portal's sign-in and see the portal's own models."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -9,8 +9,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from portal import errors
@@ -21,9 +23,15 @@ UNWANTED_VIEWS = {"password_change", "password_change_done", "view_on_site"}
 
 
 class Site(AdminSite):
-    site_header = "Latchkey administration"
+    site_header = _("Latchkey administration")
     site_title = "Latchkey"
-    index_title = "Administration"
+    index_title = _("Administration")
+    # What stands above the list of models; whoever knows what the models are about sets it.
+    overview: Callable[[HttpRequest], object] | None = None
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        found = self.overview(request) if self.overview else None
+        return super().index(request, {"overview": found, **(extra_context or {})})
 
     @method_decorator([never_cache, login_not_required])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

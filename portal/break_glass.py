@@ -10,20 +10,19 @@ from datetime import datetime, timedelta
 
 from allauth.core import ratelimit
 from django.conf import settings
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from peers import audit
 from peers.models import AuditEvent
-from portal import errors
+from portal import errors, sessions
 from portal.models import BreakGlassLink, User
-from portal.oidc.sign_in import BACKEND
 from portal.source import source
 
 LIFETIME = timedelta(minutes=10)
@@ -85,10 +84,13 @@ def view(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "account/break_glass.html")
     if not ratelimit.consume(request, action="break_glass"):
         return errors.too_many_requests(request)
-    user = redeem(token, address=source(request), at=timezone.now())
+    at = timezone.now()
+    user = redeem(token, address=source(request), at=at)
     if user is None:
-        return errors.page(request, 403, "This link was used already, or it is older than ten minutes.")
-    login(request, user, backend=BACKEND)
+        return errors.page(
+            request, 403, gettext("This link was used already, or it is older than ten minutes.")
+        )
+    sessions.begin(request, user, at=at)
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 

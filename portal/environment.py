@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
+HIGHEST_PORT = 65535
+
 
 def text(name: str, default: str | None = None) -> str:
     """Return NAME, or the content of the file that NAME_FILE points to, or the default."""
@@ -47,6 +49,20 @@ def number(name: str, default: int) -> int:
         return int(text(name, str(default)))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
+
+
+def port(name: str, default: int) -> int:
+    value = number(name, default)
+    if not 0 < value <= HIGHEST_PORT:
+        raise ImproperlyConfigured(f"{name} must be a port, 1 to {HIGHEST_PORT}.")
+    return value
+
+
+def choice(name: str, default: str, *others: str) -> str:
+    value = text(name, default)
+    if value not in {default, *others}:
+        raise ImproperlyConfigured(f"{name} must be {', '.join((default, *others[:-1]))} or {others[-1]}.")
+    return value
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -7,15 +7,20 @@ from http import HTTPStatus
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 RETRY_AFTER = 10  # seconds
-_JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/[0-9a-f-]{36}/status$)")
+_JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/(?:link/)?[0-9a-f-]{36}/status$)")
 # The word that an API client sees for each status.
 CODES = {
     400: "bad_request",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    410: "gone",
     413: "too_large",
     429: "too_many_requests",
     500: "internal_error",
@@ -29,21 +34,27 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def page(
-    request: HttpRequest, status: int, message: str = "", *, retry_after: int | None = None
+    request: HttpRequest,
+    status: int,
+    message: str | Promise = "",
+    *,
+    retry_after: int | None = None,
+    template: str = "",
 ) -> HttpResponse:
-    """Return the page, or the JSON, for an error; ``retry_after`` is in seconds.
+    """Return the page, or the JSON, for an error; ``retry_after`` is in seconds, ``template`` is that of the status.
 
-    The template is rendered without the request, so that no context processor can ask for a session or a user.
+    The language is the request's own: before LocaleMiddleware has run, a worker still has that of the request before.
     """
-    if wants_json(request):
-        error = {"code": CODES[status], "message": message or HTTPStatus(status).phrase}
-        response: HttpResponse = JsonResponse({"error": error}, status=status)
-    else:
-        response = HttpResponse(
-            render_to_string(f"errors/{status}.html", {"message": message}), status=status
-        )
+    language = translation.get_language_from_request(request)
+    with translation.override(language):
+        if wants_json(request):
+            response = _json(status, message)
+        else:
+            response = _html(template or f"errors/{status}.html", status, message)
+    response.headers["Content-Language"] = language
+    patch_vary_headers(response, ["Accept-Language"])
     if retry_after is not None:
-        response["Retry-After"] = str(retry_after)
+        response.headers["Retry-After"] = str(retry_after)
     return response
 
 
@@ -64,7 +75,7 @@ def too_many_requests(request: HttpRequest, *, retry_after: int = 60) -> HttpRes
     return page(request, 429, retry_after=retry_after)
 
 
-def unavailable(request: HttpRequest, message: str = "") -> HttpResponse:
+def unavailable(request: HttpRequest, message: str | Promise = "") -> HttpResponse:
     return page(request, 503, message, retry_after=RETRY_AFTER)
 
 
@@ -72,8 +83,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Return the page for a form without a fresh token; Django calls it, and logs ``reason`` itself."""
     del reason
     if wants_json(request):
-        return page(request, 403, "The CSRF token is missing or stale.")
-    return HttpResponse(render_to_string("errors/csrf_failure.html"), status=403)
+        return page(request, 403, _("The CSRF token is missing or stale."))
+    return page(request, 403, template="errors/csrf_failure.html")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -83,5 +94,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
     that cannot be read, a user who cannot be looked up) as well as those of views.
     """
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        return unavailable(request, "The database cannot be reached.")
+        return unavailable(request, _("The database cannot be reached."))
     return page(request, 500)
+
+
+def _json(status: int, message: str | Promise) -> HttpResponse:
+    error = {"code": CODES[status], "message": str(message) or HTTPStatus(status).phrase}
+    return JsonResponse({"error": error}, status=status)
+
+
+def _html(template: str, status: int, message: str | Promise) -> HttpResponse:
+    """Render without the request, so that no context processor can ask for a session or a user."""
+    return HttpResponse(render_to_string(template, {"message": message}), status=status)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from portal import errors
 
@@ -31,6 +31,21 @@ class BodyLimitMiddleware:
         if not length.isdecimal() or int(length) > BODY_LIMIT:
             return errors.page(request, 413)
         return self.get_response(request)
+
+
+class MethodNotAllowedMiddleware:
+    """Give Django's blank 405 answer its page, or its JSON."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed) or response.content:
+            return response
+        page = errors.page(request, 405)
+        page["Allow"] = response["Allow"]
+        return page
 
 
 class HeadersMiddleware:

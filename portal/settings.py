@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
 ]
 
 MIDDLEWARE = [
@@ -49,8 +50,10 @@ MIDDLEWARE = [
     "portal.middleware.HeadersMiddleware",
     "csp.middleware.CSPMiddleware",
     "portal.middleware.BodyLimitMiddleware",
+    "portal.middleware.MethodNotAllowedMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -70,6 +73,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "peers.context.attachment",
@@ -79,6 +83,8 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en-gb"
+LANGUAGES = [("en-gb", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -126,7 +132,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}  # allauth's own forms are not reachable; its 
 ACCOUNT_SIGNUP_FIELDS = ["email*"]
 ACCOUNT_ADAPTER = "portal.oidc.adapter.AccountAdapter"
 # Counted in the cache, which is in the database: every worker and host counts together.
-ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "break_glass": "10/m/ip"}
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "break_glass": "10/m/ip", "enrol_link": "20/m/ip"}
 
 # --- Cookies and headers ---
 
@@ -175,7 +181,21 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 LATCHKEY_DEFAULT_INTERFACE = environment.text("LATCHKEY_DEFAULT_INTERFACE", "wg0")
 LATCHKEY_PRIVATE_KEY_DIR = Path(environment.text("LATCHKEY_PRIVATE_KEY_DIR", "/etc/latchkey/keys"))
+LATCHKEY_RESTORE_DEVICES_WITHIN = environment.number("LATCHKEY_RESTORE_DEVICES_WITHIN", 30)  # days
 LATCHKEY_GATEWAY_NAME = environment.text("LATCHKEY_GATEWAY_NAME", "")
+
+# --- Letters, which `manage.py send_mail` delivers; without a server it prints them ---
+
+DEFAULT_FROM_EMAIL = environment.text("LATCHKEY_MAIL_FROM", f"Latchkey <latchkey@{_url.hostname}>")
+EMAIL_HOST = environment.text("LATCHKEY_SMTP_HOST", "")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_HOST_USER = environment.text("LATCHKEY_SMTP_USER", "")
+EMAIL_HOST_PASSWORD = environment.text("LATCHKEY_SMTP_PASSWORD", "")
+_tls = environment.choice("LATCHKEY_SMTP_TLS", "starttls", "tls", "none")
+EMAIL_USE_TLS = _tls == "starttls"
+EMAIL_USE_SSL = _tls == "tls"
+EMAIL_PORT = environment.port("LATCHKEY_SMTP_PORT", {"starttls": 587, "tls": 465, "none": 25}[_tls])
+EMAIL_TIMEOUT = 10  # seconds, for each answer
 
 # --- Monitoring ---
 

@@ -14,7 +14,7 @@ from deploy.demo.console import Sorry, say
 from deploy.demo.folder import Folder
 from deploy.demo.netns import Joined
 from deploy.demo.provider.people import PEOPLE
-from deploy.demo.stack import INTERFACE, Stack
+from deploy.demo.stack import INTERFACE, Stack, near
 
 HIGHEST_PORT = 65534  # the identity provider takes the next one
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -90,9 +90,8 @@ def _welcome(stack: Stack) -> str:
     people = "\n".join(
         f"    {name:<6} password {name}-demo   ({', '.join(groups)})" for name, groups in PEOPLE.items()
     )
-    return WELCOME.format(
-        url=stack.url, people=people, wg0=NO_WG0.format(stack.without) if stack.without else WG0
-    )
+    wg0 = NO_WG0.format(stack.without) if stack.without else WG0
+    return WELCOME.format(url=stack.url, people=people, wg0=wg0, mail=near(stack.folder.log("mail")))
 
 
 WELCOME = """\
@@ -101,6 +100,8 @@ WELCOME = """\
 {people}
 
 {wg0}
+
+  Letters to people are printed to {mail}: add a device, and read what its owner is told.
 
   Ctrl-C stops everything. What you did is kept for the next start; `make demo-reset` deletes it.
 """

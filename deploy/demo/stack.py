@@ -80,7 +80,7 @@ class Stack:
         self.folder.tell(Running(self.url, self.namespace.pid if self.namespace else None))
 
     def _start_postgres(self) -> None:
-        with step(f"PostgreSQL, in {_near(self.folder.postgres)}"):
+        with step(f"PostgreSQL, in {near(self.folder.postgres)}"):
             sockets = self._started.enter_context(self.folder.socket())
             log = self.folder.log("postgres")
             self.cluster = Cluster(self.folder.postgres, wheel_binaries(), socket=sockets, log=log)
@@ -124,6 +124,7 @@ class Stack:
         with step(f"Portal, as {WEB}, on port {self.port}"):
             self._start_gateway()
             self._start_portal()
+            self._run("mail", WEB, [sys.executable, "manage.py", "send_mail", "--loop"])
             self._await(self._answers, "portal")
         with step(f"Gateway, as {GATEWAY}, {self._where()}"):
             self._await(lambda: self._heartbeat() > started_at, "gateway")
@@ -209,5 +210,5 @@ def _must_be_free(port: int) -> None:
             ) from None
 
 
-def _near(path: Path) -> Path:
+def near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -2,18 +2,16 @@
 
 from datetime import datetime
 
-from django.contrib.auth import login
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest
 
 from peers import audit
+from portal import sessions
 from portal.models import User
 from portal.oidc.identity import Identity
 from portal.oidc_config import Provider
 from portal.source import source
-
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class RefusedError(Exception):
@@ -28,7 +26,7 @@ def sign_in(request: HttpRequest, provider: Provider, person: Identity, *, at: d
     user, refusal = _admit(provider, person, source(request), at)
     if user is None or refusal:
         raise RefusedError(refusal)
-    login(request, user, backend=BACKEND)
+    sessions.begin(request, user, at=at)
     return user
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal import errors
@@ -102,6 +103,5 @@ def _stale(request: HttpRequest, provider: Provider, failure: str) -> HttpRespon
 
 def _away(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:
     logger.warning("provider_trouble", extra={"provider": provider.app.provider_id, "failure": failure})
-    return errors.unavailable(
-        request, f"{provider.app.name} cannot be reached or does not answer as it should."
-    )
+    sentence = _("%(name)s cannot be reached or does not answer as it should.")
+    return errors.unavailable(request, sentence % {"name": provider.app.name})

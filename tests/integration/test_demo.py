@@ -40,6 +40,12 @@ class Demo:
             assert time.monotonic() < give_up, self.output.read_text()
             time.sleep(0.1)
 
+    def await_letter(self, subject: str) -> None:
+        give_up = time.monotonic() + READY_WITHIN
+        while f"Subject: {subject}\n" not in (letters := (self.folder / "mail.log").read_text()):
+            assert time.monotonic() < give_up, letters
+            time.sleep(0.1)
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self._command(*words),
@@ -88,6 +94,8 @@ def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) ->
     assert "interface: wg0" in shown.stdout
     assert "private key: (hidden)" in shown.stdout
     assert "peer: " not in shown.stdout  # the device of the ping is revoked, and gone
+
+    demo.await_letter("A device was added to your account: demo-ping")
 
     refused = demo.run("reset")
     assert (refused.returncode, "A demo is running" in refused.stdout) == (1, True)

@@ -237,3 +237,38 @@ def test_two_providers_may_not_share_an_issuer(providers):
 def test_a_trailing_slash_does_not_make_another_issuer(providers):
     with pytest.raises(ImproperlyConfigured, match="two providers have the same issuer"):
         providers(PROVIDER, {**PROVIDER, "id": "other", "issuer": PROVIDER["issuer"] + "/"})
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "smtp"])
+def test_a_port_is_a_number_that_a_port_can_be(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X must be a"):
+        environment.port("X", 25)
+
+
+def test_a_choice_is_one_of_those_named(value):
+    value("tls")
+    assert environment.choice("X", "starttls", "tls", "none") == "tls"
+    value("TLS")
+    with pytest.raises(ImproperlyConfigured, match="X must be starttls, tls or none"):
+        environment.choice("X", "starttls", "tls", "none")
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [("starttls", "True False 587"), ("tls", "False True 465"), ("none", "False False 25")],
+)
+def test_a_mail_server_is_reached_as_its_kind_of_tls_wants(tls, expected):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from portal.settings import *; print(EMAIL_BACKEND, EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_PORT)",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "LATCHKEY_SMTP_HOST": "mail.example.com", "LATCHKEY_SMTP_TLS": tls},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"django.core.mail.backends.smtp.EmailBackend {expected}"

@@ -1,0 +1,75 @@
+"""A person's sessions: begin one, say where they are signed in, end those that they do not want."""
+
+from datetime import datetime
+
+from allauth.usersessions.models import UserSession
+from django.contrib.auth import login
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+
+from peers import audit
+from portal.models import User
+from portal.source import source
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+NOWHERE = "::"  # RFC 4291, section 2.5.2: the absence of an address, where the library's column wants one
+USER_AGENT_LENGTH = UserSession._meta.get_field("user_agent").max_length  # noqa: SLF001  # Django's documented API
+
+
+def begin(request: HttpRequest, user: User, *, at: datetime) -> None:
+    """Sign ``user`` in, and write down with which browser and from where; rows of sessions that are over go."""
+    login(request, user, backend=BACKEND)
+    if request.session.session_key is None:  # another person's session ended with this sign-in
+        request.session.save()
+    seen = {
+        "user": user,
+        "ip": source(request) or NOWHERE,
+        "user_agent": _printable(request.headers.get("User-Agent", ""))[:USER_AGENT_LENGTH],
+        "created_at": at,
+        "last_seen_at": at,
+    }
+    UserSession.objects.update_or_create(session_key=request.session.session_key, defaults=seen)
+    purge(at)
+
+
+def live(user: User, *, at: datetime) -> QuerySet[UserSession]:
+    """Return the person's sessions that are not over at ``at``, the latest first."""
+    found: QuerySet[UserSession] = UserSession.objects.filter(_is_live(at), user=user)
+    return found.order_by("-created_at", "-pk")
+
+
+@transaction.atomic
+def end(sessions: QuerySet[UserSession], *, person: User, address: str | None) -> bool:
+    """End the person's ``sessions``, and with each the enrolment links that it made; say whether there was any."""
+    ended = list(sessions.select_for_update(of=("self",)))
+    if not ended:
+        return False
+    # Through the ORM, not the session's store: Django then takes the links along.
+    Session.objects.filter(session_key__in=[session.session_key for session in ended]).delete()
+    UserSession.objects.filter(pk__in=[session.pk for session in ended]).delete()
+    old = {"sessions": [_record(session) for session in ended]}
+    audit.record("end_session", actor=person, target=person, source=address, old=old)
+    return True
+
+
+@transaction.atomic
+def purge(at: datetime) -> None:
+    """Delete the rows of everybody's sessions that are over: an address and a browser are nobody's business then."""
+    # Skipping what is locked, since two that delete the same rows in different orders would wait for each other.
+    over = UserSession.objects.exclude(_is_live(at)).select_for_update(skip_locked=True)
+    UserSession.objects.filter(pk__in=list(over.values_list("pk", flat=True))).delete()
+
+
+def _is_live(at: datetime) -> Exists:
+    return Exists(Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gt=at))
+
+
+def _record(session: UserSession) -> dict[str, str]:
+    """Return what the audit says of a session; its key, which is as good as a password, stays out."""
+    return {"signed_in_at": session.created_at.isoformat(), "source": session.ip}
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
