@@ -8,8 +8,11 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from peers.models import Interface, Peer
+from peers.sentences import in_words
 from peers.wireguard import keys
 from portal.models import User
 
@@ -24,12 +27,17 @@ def peer_name(text: str) -> str:
     """Return ``text`` as a peer's name, in NFC and trimmed; raise ValidationError when it cannot be one."""
     name = unicodedata.normalize("NFC", text).strip()
     if not name:
-        raise ValidationError("Give the device a name.", code="required")
+        raise ValidationError(_("Give the device a name."), code="required")
     if len(name) > NAME_LENGTH:
-        raise ValidationError(f"A name is at most {NAME_LENGTH} characters long.", code="too_long")
+        sentence = ngettext(
+            "A name is at most %(most)d character long.",
+            "A name is at most %(most)d characters long.",
+            NAME_LENGTH,
+        )
+        raise ValidationError(sentence % {"most": NAME_LENGTH}, code="too_long")
     if not all(map(_may_be_in_a_name, name)):
         raise ValidationError(
-            "A name is made of letters, digits, spaces and - _ . ' ( ) + # &.", code="characters"
+            _("A name is made of letters, digits, spaces and - _ . ' ( ) + # &."), code="characters"
         )
     return name
 
@@ -52,13 +60,13 @@ class PublicKeyField(forms.CharField):
     """A pasted key. White space around it is the clipboard's and is dropped; templates never print its value."""
 
     def __init__(self) -> None:
-        super().__init__(error_messages={"required": "Paste the device's public key."})
+        super().__init__(error_messages={"required": gettext_lazy("Paste the device's public key.")})
 
     def clean(self, value: Any) -> str:
         try:
             return keys.public_key(super().clean(value))
         except keys.InvalidKey as error:
-            raise ValidationError(str(error), code="invalid_key") from None
+            raise ValidationError(in_words(error), code="invalid_key") from None
 
 
 class EnrolForm(forms.Form):
@@ -68,9 +76,14 @@ class EnrolForm(forms.Form):
         Interface.objects.none(),
         to_field_name="name",
         required=False,
-        error_messages={"invalid_choice": "Choose one of the networks in the list."},
+        error_messages={"invalid_choice": gettext_lazy("Choose one of the networks in the list.")},
     )
     public_key = PublicKeyField()
+    in_place_of: "forms.ModelChoiceField[Peer]" = forms.ModelChoiceField(
+        Peer.objects.none(),
+        required=False,
+        error_messages={"invalid_choice": gettext_lazy("Choose one of the devices in the list.")},
+    )
 
     def __init__(self, *args: Any, owner: User, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -78,6 +91,16 @@ class EnrolForm(forms.Form):
         self.fields["interface"].queryset = Interface.objects.filter(  # type: ignore[attr-defined]
             pk__in=[interface.pk for interface in self.interfaces]
         )
+        if "in_place_of" in self.fields:
+            # Revoked ones too: who asks again for a lost answer names a device that the first try has revoked.
+            self.fields["in_place_of"].queryset = Peer.objects.filter(owner=owner)  # type: ignore[attr-defined]
+
+    @property
+    def chosen(self) -> Interface | None:
+        """The interface that the form stands on, else the first that is open to the person; None without any."""
+        name = self["interface"].value()
+        named = (interface for interface in self.interfaces if interface.name == name)
+        return next(named, next(iter(self.interfaces), None))
 
     def clean_platform(self) -> str:
         return self.cleaned_data["platform"] or Peer.Platform.OTHER
@@ -85,6 +108,31 @@ class EnrolForm(forms.Form):
     def clean_interface(self) -> Interface | None:
         """Return the interface asked for, else the first that is open to the person; None without any."""
         return self.cleaned_data["interface"] or next(iter(self.interfaces), None)
+
+    def clean(self) -> None:
+        """Refuse to replace a device that would make no room: one of another interface."""
+        wanted = self.cleaned_data
+        replaced, interface = wanted.get("in_place_of"), wanted.get("interface")
+        if replaced and interface and replaced.interface_id != interface.pk:
+            self.add_error(
+                "in_place_of",
+                ValidationError(_("Choose one of the devices in the list."), code="invalid_choice"),
+            )
+
+
+class LinkForm(EnrolForm):
+    """The network on which a link enrols; the rest comes from the device that uses it."""
+
+    name = platform = public_key = in_place_of = None  # type: ignore[assignment]  # Django's way of leaving a field out
+
+
+class RedeemForm(forms.Form):
+    name = NameField()
+    platform = forms.ChoiceField(choices=Peer.Platform.choices, required=False)
+    public_key = PublicKeyField()
+
+    def clean_platform(self) -> str:
+        return self.cleaned_data["platform"] or Peer.Platform.OTHER
 
 
 class RenameForm(forms.Form):

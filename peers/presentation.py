@@ -3,6 +3,10 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from peers.models import Peer
 from peers.states import Standing, State
@@ -10,45 +14,67 @@ from peers.states import Standing, State
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A state as a page shows it: ``label``, one sentence, and a shape, so that colour alone says nothing."""
+    """A state as a page shows it: ``label``, what it means and what to do, and a shape: colour alone says nothing."""
 
-    label: str
-    explanation: str
+    label: str | Promise
+    explanation: str | Promise
     shape: str
     tone: str
 
 
 WORDS = {
     State.PENDING: Words(
-        "Pending", "The gateway has not put this device on the network yet.", "ring", "waiting"
+        _("Pending"),
+        _(
+            "The network has not taken this device in yet. That takes a second; if it stays, tell your administrator."
+        ),
+        "ring",
+        "waiting",
     ),
-    State.LIVE: Words("Live", "On the network; no connection in the last three minutes.", "dot", "good"),
-    State.CONNECTED: Words("Connected", "On the network and in use.", "tick", "good"),
-    State.IDLE: Words("Idle", "Put on the network as soon as the device connects.", "ring", "good"),
-    State.REVOKING: Words("Revoking", "No longer allowed; the gateway is taking it off.", "ring", "waiting"),
+    State.LIVE: Words(
+        _("Live"), _("The network is ready for this device. Switch its tunnel on to connect."), "dot", "good"
+    ),
+    State.CONNECTED: Words(_("Connected"), _("On the network and in use."), "tick", "good"),
+    State.IDLE: Words(
+        _("Ready"), _("Switch its tunnel on: the network takes it in as it connects."), "ring", "good"
+    ),
+    State.REVOKING: Words(
+        _("Revoking"), _("No longer allowed; the network is taking it off."), "ring", "waiting"
+    ),
     State.REVOKED: Words(
-        "Revoked", "Off the network for good; its key can never be used again.", "cross", "off"
+        _("Revoked"),
+        _("Off the network for good. To use this device again, enrol it afresh."),
+        "cross",
+        "off",
     ),
-    State.EXPIRED: Words("Expired", "Its time is over. Enrol the device again.", "cross", "off"),
+    State.EXPIRED: Words(_("Expired"), _("Its time is over. Enrol the device again."), "cross", "off"),
     State.SUSPENDED: Words(
-        "Suspended", "An administrator has paused this device or your account.", "pause", "off"
+        _("Suspended"), _("An administrator has paused it. Ask them to let it back in."), "pause", "off"
     ),
     State.SIGNED_OUT: Words(
-        "Sign-in over",
-        "Your last sign-in is too long ago. Sign out and in again to reconnect.",
+        _("Sign-in over"),
+        _("Your last sign-in is too long ago. Sign in again, and the device is back as it was."),
         "pause",
         "waiting",
     ),
     State.HELD: Words(
-        "Held",
-        "No longer allowed but still on: an administrator has to confirm the removal.",
+        _("Held"),
+        _("No longer allowed but still connected: an administrator has to confirm the removal."),
         "warning",
         "bad",
     ),
     State.INVALID: Words(
-        "Invalid", "The gateway cannot use this device's entry. Ask your administrator.", "warning", "bad"
+        _("Invalid"),
+        _("The network cannot use this device's entry. Ask your administrator."),
+        "warning",
+        "bad",
     ),
-    State.UNKNOWN: Words("Unknown", "The gateway has not reported for a while.", "warning", "bad"),
+    State.UNKNOWN: Words(
+        _("Unknown"),
+        _("The network has not reported for a while, so nobody can say. Try the tunnel; it may well work."),
+        "warning",
+        "bad",
+    ),
 }
 
 
@@ -67,33 +93,47 @@ class Device:
     def words(self) -> Words:
         return WORDS[self.standing.state]
 
+    @property
+    def explanation(self) -> str:
+        """What the state means for this device, with an administrator's reason, and what its owner may do about it."""
+        reason = self.peer.suspend_reason or self.peer.owner.suspend_reason
+        if self.state == State.SUSPENDED and reason:
+            return _("An administrator has paused it: %(reason)s") % {"reason": reason}
+        return str(self.words.explanation)
+
+    @property
+    def signed_in_until(self) -> datetime | None:
+        """When the sign-in that the device stands on runs out; None where none does."""
+        lease, signed_in_at = self.peer.interface.lease, self.peer.owner.signed_in_at
+        return signed_in_at + lease if lease and signed_in_at else None
+
 
 @dataclass(frozen=True, slots=True)
 class Guess:
     """What a new device probably is, and a name to start from."""
 
     platform: Peer.Platform
-    name: str
+    name: str | Promise
 
 
 # Read in order: an Android browser also says Linux. iPads say Macintosh; only the page itself can tell them apart.
 USER_AGENTS = (
     (r"iPhone|iPod", Guess(Peer.Platform.IOS, "iPhone")),
     (r"iPad", Guess(Peer.Platform.IOS, "iPad")),
-    (r"Android.*Mobile", Guess(Peer.Platform.ANDROID, "Android phone")),
-    (r"Android", Guess(Peer.Platform.ANDROID, "Android tablet")),
-    (r"Windows", Guess(Peer.Platform.WINDOWS, "Windows laptop")),
+    (r"Android.*Mobile", Guess(Peer.Platform.ANDROID, _("Android phone"))),
+    (r"Android", Guess(Peer.Platform.ANDROID, _("Android tablet"))),
+    (r"Windows", Guess(Peer.Platform.WINDOWS, _("Windows laptop"))),
     (r"Macintosh", Guess(Peer.Platform.MACOS, "Mac")),
     (r"CrOS", Guess(Peer.Platform.OTHER, "Chromebook")),
-    (r"Linux", Guess(Peer.Platform.LINUX, "Linux laptop")),
+    (r"Linux", Guess(Peer.Platform.LINUX, _("Linux laptop"))),
 )
 
 
 def guess(user_agent: str, taken: Iterable[str]) -> Guess:
     """Return what ``user_agent`` says of the device, under a name that is not yet ``taken``."""
     found = (guess for pattern, guess in USER_AGENTS if re.search(pattern, user_agent))
-    first = next(found, Guess(Peer.Platform.OTHER, "My device"))
-    names, number, name = set(taken), 2, first.name
+    first = next(found, Guess(Peer.Platform.OTHER, _("My device")))
+    names, number, name = set(taken), 2, str(first.name)
     while name in names:
         name, number = f"{first.name} {number}", number + 1
     return Guess(first.platform, name)

@@ -1,13 +1,17 @@
 from django.urls import path
 
-from peers import views
+from peers.views import device, devices, links, stale
 
 urlpatterns = [
-    path("", views.devices, name="devices"),
-    path("devices/<uuid:pk>/", views.device, name="device"),
-    path("devices/<uuid:pk>/config", views.config, name="config"),
-    path("devices/<uuid:pk>/status", views.status, name="status"),
-    path("devices/<uuid:pk>/rename", views.rename, name="rename"),
-    path("devices/<uuid:pk>/replace-key", views.replace_key, name="replace-key"),
-    path("devices/<uuid:pk>/revoke", views.revoke, name="revoke"),
+    path("", devices.devices, name="devices"),
+    path("enrol/", links.enrol, name="enrol"),
+    path("devices/link", links.enrol_link, name="enrol-link"),
+    path("devices/link/<uuid:pk>/status", links.link_status, name="link-status"),
+    path("devices/<uuid:pk>/", device.device, name="device"),
+    path("devices/<uuid:pk>/config", device.config, name="config"),
+    path("devices/<uuid:pk>/status", device.status, name="status"),
+    path("devices/<uuid:pk>/configured", stale.configured, name="configured"),
+    path("devices/<uuid:pk>/rename", device.rename, name="rename"),
+    path("devices/<uuid:pk>/replace-key", device.replace_key, name="replace-key"),
+    path("devices/<uuid:pk>/revoke", device.revoke, name="revoke"),
 ]

@@ -1,8 +1,10 @@
 // Show a new configuration once. The private key lives in this module's memory until the page is left, nowhere else.
 
-import { drawQr } from "./qr.js";
 import { follow } from "./poll.js";
+import { drawQr } from "./qr.js";
+import { sentence } from "./sentences.js";
 import { showState } from "./states.js";
+import { arrange, here } from "./ways.js";
 
 const PLACEHOLDER = "REPLACE_WITH_YOUR_PRIVATE_KEY";
 const panel = document.querySelector("[data-configuration]");
@@ -11,17 +13,26 @@ const slot = (name) => panel.querySelector(`[data-slot=${name}]`);
 let text = null;
 let saved = false;
 
-/** Put `privateKey` into the server's `answer` and show it: QR code, download, copy. */
-export function showConfiguration(answer, privateKey) {
+/** Put `privateKey` into the server's `answer` and show it to a device of `platform`: file, QR code, copy. */
+export function showConfiguration(answer, privateKey, platform = here) {
   text = answer.config.replace(PLACEHOLDER, privateKey);
   panel.hidden = false;
-  drawQr(slot("qr"), text);
+  name("file-name", answer.file_name);
+  name("tunnel-name", answer.file_name.replace(/\.conf$/, ""));
+  arrange(panel, platform, () => text && drawQr(slot("qr"), text));
   slot("done").href = answer.url;
-  slot("file-name").textContent = answer.file_name;
+  document.title = sentence("title-waiting");
   listen(answer);
-  waitForConnection(answer.status_url);
+  // A device that enrolled by a link has no session: it can neither ask for its state nor open its page.
+  for (const element of [slot("waiting").parentElement, slot("done")]) element.hidden = !answer.status_url;
+  if (answer.status_url) waitForConnection(answer.status_url);
   history.replaceState(null, "", answer.url); // a reload shows the device's page, which knows no key
-  panel.focus();
+  window.scrollTo(0, 0);
+  panel.focus({ preventScroll: true });
+}
+
+function name(what, value) {
+  for (const place of panel.querySelectorAll(`[data-slot=${what}]`)) place.textContent = value;
 }
 
 function listen(answer) {
@@ -46,21 +57,21 @@ function download(fileName) {
   link.download = fileName;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  keep("Downloaded.");
+  keep("downloaded");
 }
 
 async function copy() {
   try {
     await navigator.clipboard.writeText(text);
-    keep("Copied. Clear the clipboard once it is on the device.");
+    keep("copied");
   } catch {
-    slot("kept").textContent = "The browser does not allow copying. Open “Show the configuration” and copy it by hand.";
+    slot("kept").textContent = sentence("copying-refused");
   }
 }
 
-function keep(sentence) {
+function keep(how) {
   saved = true;
-  slot("kept").textContent = sentence;
+  slot("kept").textContent = sentence(how);
 }
 
 function forget() {
@@ -71,9 +82,11 @@ function forget() {
 
 function waitForConnection(url) {
   follow([url], (status) => {
+    const connected = status.state === "connected";
     showState(panel, status);
-    slot("waiting").hidden = status.state === "connected";
-    slot("connected").hidden = status.state !== "connected";
-    if (status.state === "connected") saved = true; // it is in use, so it is kept
+    slot("waiting").hidden = connected;
+    slot("connected").hidden = !connected;
+    document.title = sentence(connected ? "title-connected" : "title-waiting");
+    if (connected) saved = true; // it is in use, so it is kept
   });
 }

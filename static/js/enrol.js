@@ -1,16 +1,13 @@
 // Enrol a device, or replace its key, with one click: the pair is made here, and only the public half is sent.
 
 import { showConfiguration } from "./configuration.js";
-import { Unsupported, generateKeyPair } from "./keypair.js";
+import { Unsupported, WeakRandomness, generateKeyPair } from "./keypair.js";
 import { watchOwnKey } from "./own_key.js";
+import { sentence } from "./sentences.js";
+import { isTablet } from "./ways.js";
 
-const FIELDS = ["csrfmiddlewaretoken", "name", "platform", "interface"];
+const FIELDS = ["csrfmiddlewaretoken", "name", "platform", "interface", "in_place_of"];
 const TIMEOUT = 15_000; // ms
-const LOST = "The connection was lost before the answer came. Try again: the same key is used, so nothing is enrolled twice.";
-const SIGNED_OUT = "Your sign-in has ended. Reload the page to sign in again.";
-const FAILED = "The server could not do this. Try again in a moment.";
-const UNSUPPORTED =
-  "This browser cannot make WireGuard keys. Update it, or open “Use my own key” below and paste a public key that your device made.";
 
 const form = document.querySelector("form[data-enrol]");
 const button = form.querySelector("[data-one-click]");
@@ -42,10 +39,11 @@ async function enrol() {
   try {
     pair ??= await generateKeyPair();
     const answer = await send(pair.publicKey);
-    showConfiguration(answer, pair.privateKey);
+    showConfiguration(answer, pair.privateKey, form.elements.platform?.value ?? form.dataset.platform);
     form.closest("[data-before]").remove();
     pair = null;
   } catch (error) {
+    if (error.field === "public_key") pair = null; // this key is refused for ever: the next try makes another
     say(sentenceFor(error));
   } finally {
     busy(false);
@@ -53,9 +51,9 @@ async function enrol() {
 }
 
 class Refused extends Error {
-  constructor({ message, field }) {
+  constructor({ code, message, field }) {
     super(message);
-    this.field = field;
+    Object.assign(this, { code, field });
   }
 }
 
@@ -66,26 +64,39 @@ async function send(publicKey) {
   const options = { method: "POST", body, headers: { Accept: "application/json" }, redirect: "manual" };
   const response = await fetch(form.action, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
   if (response.ok) return response.json();
-  if (response.type === "opaqueredirect") throw new Refused({ message: SIGNED_OUT });
+  if (response.type === "opaqueredirect") throw new Refused({ message: sentence("sign-in-ended") });
   const { error } = await response.json().catch(() => ({}));
-  throw new Refused(error ?? { message: FAILED });
+  throw new Refused(error ?? { message: sentence("failed") });
 }
 
 function sentenceFor(error) {
   if (error instanceof Refused) return error;
-  if (!(error instanceof Unsupported)) return { message: LOST };
+  if (error instanceof WeakRandomness) return { message: sentence("weak-randomness") };
+  if (!(error instanceof Unsupported)) return { message: sentence("connection-lost") };
   own.closest("details").open = true;
-  return { message: UNSUPPORTED };
+  return { message: sentence("unsupported") };
 }
 
-function say({ message = "", field }) {
+function say({ message = "", field, code }) {
   for (const slot of form.querySelectorAll("[data-error-for]")) {
-    slot.textContent = slot.dataset.errorFor === field ? message : "";
-    form.elements[slot.dataset.errorFor].setAttribute("aria-invalid", String(slot.dataset.errorFor === field));
+    const isWrong = slot.dataset.errorFor === field;
+    slot.textContent = isWrong ? message : "";
+    for (const input of inputs(slot.dataset.errorFor)) input.setAttribute("aria-invalid", String(isWrong));
   }
   const beside = form.querySelector(`[data-error-for="${field}"]`);
   form.querySelector("[data-slot=error]").textContent = beside ? "" : message;
-  if (beside) form.elements[field].focus();
+  if (beside) inputs(field)[0].focus();
+  offerToReplace(code === "peer_limit");
+}
+
+const inputs = (name) => form.querySelectorAll(`[name="${name}"]`);
+
+// The limit was reached since this page was made: the server knows which devices there are to choose from.
+function offerToReplace(yes) {
+  const place = form.querySelector("[data-slot=choose]");
+  const network = form.elements.interface?.value ?? "";
+  place.hidden = !yes;
+  place.firstElementChild.href = `${form.action}?${new URLSearchParams({ interface: network })}`;
 }
 
 function busy(yes) {
@@ -94,10 +105,10 @@ function busy(yes) {
   form.setAttribute("aria-busy", String(yes));
 }
 
-// The server has filled in what the User-Agent says; an iPad says that it is a Mac, and only its touch screen tells.
+// The server has filled in what the User-Agent says; an iPad says that it is a Mac.
 function refineGuess() {
   const { name, platform } = form.elements;
-  if (platform?.value !== "macos" || name.value !== name.defaultValue || navigator.maxTouchPoints < 2) return;
+  if (platform?.value !== "macos" || name.value !== name.defaultValue || !isTablet) return;
   platform.value = "ios";
   name.value = name.value.replace("Mac", "iPad");
 }

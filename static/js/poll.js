@@ -1,35 +1,44 @@
-// Ask for the status of devices again and again: often while somebody looks, seldom while nobody does.
+// Ask for the status of devices again and again while somebody looks, and not at all while nobody does.
 
-const VISIBLE = 1500; // ms
-const HIDDEN = 15_000;
+const EVERY = 1500; // ms
 const SLOWEST = 30_000;
 
-/** Call `show(status, index)` with the answers of `urls` in turn, until the sign-in ends or a device is gone. */
-export function follow(urls, show) {
+/** Call `show(status, index)` with the answers of `urls` in turn; `end()` once the sign-in is over, a device gone, or `show` said false. */
+export function follow(urls, show, end = () => {}) {
   let failures = 0;
   let timer = 0;
+  let asking = false;
   let next = 0; // one question at a time: ten devices cost the server no more than one
 
   async function ask() {
-    timer = 0; // no second round may start while this one waits for its answer
+    asking = true;
     const index = next++ % urls.length;
     const response = await fetch(urls[index], { headers: { Accept: "application/json" } }).catch(() => null);
-    if (response && [401, 404].includes(response.status)) return;
+    asking = false;
+    if (response && [401, 404].includes(response.status)) return stop(response.status);
     failures = response?.ok ? 0 : failures + 1;
     const status = response?.ok ? await response.json().catch(() => null) : null;
-    if (status) show(status, index);
+    if (status && show(status, index) === false) return stop(response.status);
     wait();
   }
 
   function wait() {
-    const pause = document.hidden ? HIDDEN : VISIBLE;
-    timer = setTimeout(ask, Math.min(pause * 2 ** failures, SLOWEST));
+    if (document.hidden) return;
+    clearTimeout(timer);
+    timer = setTimeout(ask, Math.min(EVERY * 2 ** failures, SLOWEST));
   }
 
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden || !timer) return;
+  function look() {
     clearTimeout(timer);
-    ask();
-  });
-  if (urls.length) wait();
+    if (!document.hidden && !asking) ask();
+  }
+
+  function stop(status) {
+    document.removeEventListener("visibilitychange", look);
+    end(status);
+  }
+
+  if (!urls.length) return;
+  document.addEventListener("visibilitychange", look);
+  wait();
 }

@@ -9,23 +9,19 @@ const KEY = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
 const LINE = /^(?:public\s*key\s*[=:]\s*)?(\S+)$/i;
 const LONGEST = 64 * 1024;
 
-const PRIVATE = "This holds a private key. It was not sent: a private key stays on its device. Give only the public key.";
-const WHOLE = "This is a whole configuration. It was not sent: the public key in it belongs to the other end. Give only this device's public key.";
-const NONE = "There is no public key here: one is 44 characters long and ends in =.";
-
-/** Return {publicKey} or {refusal}, a sentence. An empty text is neither: {}. */
+/** Return {publicKey} or {refusal}, a sentence's name. An empty text is neither: {}. */
 export function publicKeyIn(text, fileName = "") {
-  if (/private/i.test(fileName) || /private\s*key/i.test(text)) return { refusal: PRIVATE };
-  if (/\[\s*(interface|peer)\s*\]/i.test(text)) return { refusal: WHOLE };
+  if (/private/i.test(fileName) || /private\s*key/i.test(text)) return { refusal: "holds-private-key" };
+  if (/\[\s*(interface|peer)\s*\]/i.test(text)) return { refusal: "whole-configuration" };
   const lines = text.split(/\r?\n/).map((line) => line.trim());
   const telling = lines.filter((line) => line && !line.startsWith("#"));
   if (!telling.length && !fileName) return {};
   const key = telling.length === 1 && telling[0].match(LINE)?.[1];
-  return key && KEY.test(key) ? { publicKey: key } : { refusal: NONE };
+  return key && KEY.test(key) ? { publicKey: key } : { refusal: "no-public-key" };
 }
 
 /** The same for a file, which is read here and not sent. */
 export async function publicKeyOf(file) {
-  if (file.size > LONGEST) return { refusal: NONE };
+  if (file.size > LONGEST) return { refusal: "no-public-key" };
   return publicKeyIn(await file.text(), file.name);
 }

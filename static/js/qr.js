@@ -2,6 +2,7 @@
 
 import { generate, mode } from "../vendor/lean-qr/index.mjs";
 import { toSvg } from "../vendor/lean-qr/svg.mjs";
+import { sentence } from "./sentences.js";
 
 const QUIET = 4; // modules of white around it, ISO/IEC 18004
 const SMALLEST = 4; // CSS pixels a module; at 3, or at a fraction, readers fail
@@ -14,7 +15,7 @@ export function drawQr(element, text) {
   const side = modules * moduleSize(element.clientWidth / modules);
   const svg = toSvg(code, document, { on: "#000", off: "#fff", pad: QUIET, width: side, height: side });
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "The configuration as a QR code");
+  svg.setAttribute("aria-label", sentence("code-name"));
   element.replaceChildren(svg);
 }
 

@@ -13,10 +13,15 @@ def sign_in(page: Page, name: str, path: str = "/") -> None:
     """Sign ``name`` in at the real provider, starting from ``path``, and end there."""
     page.goto(path)
     page.get_by_role("button", name=re.compile("Demo")).click()
+    at_the_provider(page, name)
+    expect(page.get_by_text("Signed in as")).to_be_visible()
+
+
+def at_the_provider(page: Page, name: str) -> None:
+    """Say who one is on the provider's own page."""
     page.locator("input[name=username]").fill(name)
     page.locator("input[name=password]").fill(f"{name}-demo")
     page.locator("button[type=submit]").first.click()
-    expect(page.get_by_text("Signed in as")).to_be_visible()
 
 
 def open_form(page: Page) -> None:

@@ -100,7 +100,8 @@ def test_a_network_is_asked_for_only_when_there_is_a_choice(client, wg0):
     rows.interface("lab")
     rows.interface("staff", enrol_groups=["staff"])
     page = client.get("/").content.decode()
-    assert re.findall(r'<option value="(wg0|lab|staff)"', page) == ["wg0", "lab"]
+    form = page.partition("data-enrol")[2].partition("</form>")[0]
+    assert re.findall(r'<option value="(wg0|lab|staff)"', form) == ["wg0", "lab"]
 
 
 # --- Enrolling ---
@@ -146,7 +147,8 @@ def test_without_javascript_a_pasted_key_leads_to_the_device_and_its_configurati
     answer = client.post("/", enrolment(name="Büro-PC"))
     made = Peer.objects.get()
     assert (answer.status_code, answer["Location"]) == (303, made.get_absolute_url())
-    assert f"/devices/{made.pk}/config" in client.get(answer["Location"]).content.decode()
+    page = client.get(answer["Location"]).content.decode()
+    assert f'Enrolled. <a href="/devices/{made.pk}/config" download>Download configuration</a>' in page
     download = client.get(f"/devices/{made.pk}/config")
     assert download["Content-Type"].startswith("text/plain")
     assert download["Content-Disposition"] == 'attachment; filename="Buro-PC.conf"'
@@ -198,9 +200,9 @@ def test_a_refused_key_comes_back_in_no_answer_and_no_log(client, caplog):
 
 
 def test_a_name_that_was_refused_can_be_corrected_in_the_form(client):
-    page = client.post("/", enrolment(name="<b>")).content.decode()
-    assert 'value="&lt;b&gt;"' in page
-    assert "<b>" not in page
+    page = client.post("/", enrolment(name="<u>")).content.decode()
+    assert 'value="&lt;u&gt;"' in page
+    assert "<u>" not in page
 
 
 def test_a_network_of_another_group_is_refused_like_one_that_does_not_exist(client):
@@ -292,6 +294,97 @@ def test_a_full_pool_says_that_there_is_no_free_address(client, alice, wg0):
     assert "no free address" in client.post("/", wanted).content.decode()
 
 
+# --- At the device limit ---
+
+
+@pytest.fixture
+def full(wg0, alice, laptop):
+    """Let alice have two devices, and give her both: the laptop and this one."""
+    Interface.objects.update(device_limit=2)
+    return rows.peer(alice, wg0, "Tablet")
+
+
+def chosen_from(page):
+    """Return the ids of the devices that the page offers to replace, in their order."""
+    return re.findall(r'name="in_place_of" value="([^"]+)"', page)
+
+
+def test_the_page_says_that_the_limit_is_reached_and_offers_what_counts_towards_it(
+    client, alice, wg0, laptop, full
+):
+    lab = rows.interface("lab", device_limit=2)
+    elsewhere, gone = rows.peer(alice, lab, "Elsewhere"), rows.peer(alice, lab, "Gone")
+    services.revoke(actor=services.Actor(user=alice), peer=gone, at=timezone.now())
+    bob = rows.person("bob")
+    for interface in (wg0, lab):
+        rows.peer(bob, interface, "Bob's")
+    page = client.get("/").content.decode()
+    assert "You have reached the limit: 2 devices." in page
+    assert "Replace it with this device" in page
+    assert chosen_from(page) == [str(laptop.pk), str(full.pk)]
+    assert elsewhere.pk not in chosen_from(page)
+    roomy = client.get("/?interface=lab").content.decode()
+    assert '<details class="add" open>' in roomy
+    assert "You have reached the limit" not in roomy
+    assert chosen_from(roomy) == []
+
+
+def test_an_expired_device_makes_room_by_itself_and_is_not_offered(client, laptop, full):
+    Peer.objects.filter(pk=full.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    page = client.get("/").content.decode()
+    assert "You have reached the limit" not in page
+    assert chosen_from(page) == []
+
+
+def test_a_device_may_take_the_place_of_another_one_of_the_same_person(client, laptop, full):
+    answer = client.post("/", enrolment(name="New", in_place_of=laptop.pk), headers=JSON)
+    assert answer.status_code == 201
+    laptop.refresh_from_db()
+    assert laptop.revoke_reason == "Replaced by New."
+    assert {peer.name for peer in Peer.objects.filter(revoked_at=None)} == {"New", "Tablet"}
+
+
+def test_a_lost_answer_to_a_replacement_is_given_again_and_nothing_else_is_replaced(client, laptop, full):
+    wanted = enrolment(name="New", in_place_of=laptop.pk)
+    first = client.post("/", wanted, headers=JSON)
+    before = snapshot()
+    again = client.post("/", wanted, headers=JSON)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert snapshot() == before
+
+
+def somebody_elses(alice, wg0):
+    return rows.peer(rows.person("bob"), wg0, "Bob's").pk
+
+
+def on_another_interface(alice, wg0):
+    return rows.peer(alice, rows.interface("lab"), "Elsewhere").pk
+
+
+@pytest.mark.parametrize(
+    "arrange", [somebody_elses, on_another_interface, lambda *_: uuid4(), lambda *_: "wg0", lambda *_: "\0"]
+)
+def test_what_cannot_be_replaced_is_refused_beside_the_list_and_nothing_is_changed(
+    client, alice, wg0, full, arrange
+):
+    wanted = enrolment(in_place_of=arrange(alice, wg0))
+    before = snapshot()
+    answer = client.post("/", wanted, headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "in_place_of")
+    page = client.post("/", wanted)
+    assert page.status_code == 400
+    assert re.search(r'id="in_place_of-error"[^>]*>[^<]*\w', page.content.decode())
+    assert snapshot() == before
+
+
+def test_a_revoked_device_makes_no_room(client, alice, laptop, full):
+    services.revoke(actor=services.Actor(user=alice), peer=laptop, at=timezone.now())
+    rows.peer(alice, full.interface, "Third")
+    answer = client.post("/", enrolment(in_place_of=laptop.pk), headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "peer_limit")
+
+
 def test_a_form_without_its_csrf_token_is_refused(alice):
     careless = Client(enforce_csrf_checks=True)
     careless.force_login(alice)
@@ -308,23 +401,26 @@ def test_a_body_that_is_too_long_is_refused(client):
 
 def test_the_page_of_a_device_shows_what_is_known_of_it(client, laptop):
     page = client.get(laptop.get_absolute_url()).content.decode()
-    for text in (*(str(address.ip) for address in laptop.addresses), "Latest handshake", "never", "wg0"):
+    for text in (*(str(address.ip) for address in laptop.addresses), "Last seen", "never", "wg0"):
         assert text in page
 
 
-def test_status_says_exactly_seven_things(client, laptop, database):
+def test_status_says_the_seven_things_that_programs_rely_on_and_two_for_the_page(client, laptop, database):
     database.sql(
         "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at,"
         f" drift_found, left_alone, unexplained, held, problem) VALUES ('gw', {laptop.interface_id}, '', true,"
         " now(), now(), 0, '{}', 0, 0, '');"
         "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, latest_handshake, endpoint,"
         f" rx_bytes, tx_bytes, held, problem) VALUES ('gw', '{laptop.pk}', '{laptop.key.public_key}', true, now(),"
-        " now(), '', 12, 34, false, '')"
+        " now(), '', 12, 34, false, '');"
+        "UPDATE peers_peerstatus SET connected_since = latest_handshake"
     )
     answer = client.get(f"{laptop.get_absolute_url()}status").json()
     assert UTC_TEXT.fullmatch(answer.pop("latest_handshake"))
+    assert UTC_TEXT.fullmatch(answer.pop("connected_since"))
     assert answer == {
         "state": "connected",
+        "explanation": "On the network and in use.",
         "addresses": [str(address) for address in laptop.addresses],
         "rx_bytes": 12,
         "tx_bytes": 34,
@@ -455,7 +551,10 @@ def masked(content):
 )
 def test_each_address_takes_its_methods_only(client, laptop, endpoint, refused):
     for method in refused.split():
-        assert getattr(client, method)(f"{laptop.get_absolute_url()}{endpoint}").status_code == 405
+        answer = getattr(client, method)(f"{laptop.get_absolute_url()}{endpoint}")
+        assert (answer.status_code, method.upper() in answer["Allow"]) == (405, False)
+        says = "method_not_allowed" if endpoint == "status" else "<h1>Nothing happens at this address</h1>"
+        assert says in answer.content.decode()
     assert client.put("/").status_code == 405
 
 

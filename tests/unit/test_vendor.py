@@ -30,6 +30,15 @@ def test_every_vendored_package_says_its_version_and_carries_its_licence():
         assert package["licence_file"] in package["sha256"]
 
 
+def test_every_bundle_says_with_which_versions_it_can_be_made_again():
+    for package in MANIFEST:
+        if "build" in package:
+            assert f"{package['name']}@{package['version']} " in package["build"]
+            for name, source in package["bundled"].items():
+                version = source.removesuffix(".tgz").rpartition("-")[2]
+                assert f"{name}@{version} " in package["build"]
+
+
 def test_our_modules_stay_short_and_write_no_markup():
     modules = list((STATIC / "js").glob("*.js"))
     assert modules

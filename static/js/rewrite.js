@@ -1,0 +1,79 @@
+// Give an old configuration file the network's new settings, in this page: its private key is never sent.
+
+import { privateKeyOf } from "./conf_text.js";
+import { drawQr } from "./qr.js";
+import { sentence } from "./sentences.js";
+
+const PLACEHOLDER = "REPLACE_WITH_YOUR_PRIVATE_KEY";
+const FILE_NAME = /filename="([^"]+)"/;
+
+const card = document.querySelector("section[data-stale]");
+const slot = (name) => card.querySelector(`[data-slot=stale-${name}]`);
+const picker = card.querySelector("input[type=file]");
+const form = card.querySelector("form[data-configured]");
+let rewritten = null; // {text, name}, until the page is left
+
+slot("drop").hidden = false;
+picker.addEventListener("change", () => {
+  if (picker.files.length) take(picker.files[0]);
+  picker.value = ""; // the same file may be chosen again after a refusal
+});
+// On the whole window: a browser opens a file that is dropped beside the target, and the page would be lost.
+window.addEventListener("dragover", (event) => event.preventDefault());
+window.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+});
+slot("download").addEventListener("click", download);
+window.addEventListener("pagehide", forget);
+
+async function take(file) {
+  forget();
+  const { privateKey, refusal } = await privateKeyOf(file, card.dataset.publicKey).catch(() => ({ refusal: "unsupported" }));
+  slot("error").textContent = refusal ? sentence(`stale-${refusal}`) : "";
+  if (refusal) return;
+  const current = await fetchCurrent().catch(() => null);
+  if (current) show({ ...current, text: current.text.replace(PLACEHOLDER, privateKey) });
+  else slot("error").textContent = sentence("stale-failed");
+}
+
+async function fetchCurrent() {
+  const response = await fetch(card.dataset.configUrl, { redirect: "error" });
+  if (!response.ok) throw new Error(response.status);
+  const name = response.headers.get("Content-Disposition").match(FILE_NAME)[1];
+  return { text: await response.text(), name };
+}
+
+function show(made) {
+  rewritten = made;
+  slot("heading").textContent = sentence("stale-rewritten");
+  slot("before").hidden = true;
+  slot("own-key").hidden = true;
+  slot("after").hidden = false;
+  drawQr(slot("qr"), made.text);
+  slot("after").focus();
+}
+
+async function download() {
+  const link = document.createElement("a");
+  // Not text/plain: some browsers add .txt to the name, and the apps then do not know the file.
+  link.href = URL.createObjectURL(new Blob([rewritten.text], { type: "application/octet-stream" }));
+  link.download = rewritten.name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  const noted = await note().catch(() => false);
+  slot("noted").textContent = sentence(noted ? "stale-done" : "stale-not-noted");
+  for (const element of [form, slot("badge")]) element.hidden = noted;
+}
+
+async function note() {
+  const options = { method: "POST", body: new FormData(form), headers: { Accept: "application/json" } };
+  return (await fetch(form.action, { ...options, redirect: "error" })).ok;
+}
+
+function forget() {
+  rewritten = null;
+  slot("qr").replaceChildren();
+  slot("before").hidden = false;
+  slot("after").hidden = true;
+}

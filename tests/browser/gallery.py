@@ -1,0 +1,198 @@
+"""Every page there is, with something on it: what looks at all of them (for access, for pictures) goes through this."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+from playwright.sync_api import Page
+
+from peers import services
+from peers.models import EnrolLink, Interface, Peer
+from portal.models import User
+from tests import rows
+from tests.stack import Stack
+
+COMMAND = services.Actor()
+
+
+@dataclass(frozen=True)
+class View:
+    """A page: its name in a report, who sees it, and how to get there."""
+
+    name: str
+    who: str | None  # alice has devices, bob has none, carol administers; None is nobody
+    go: Callable[[Page], object]
+
+
+@dataclass(frozen=True)
+class World:
+    """Rows that make the pages full; ``views`` leads to each page."""
+
+    devices: dict[str, Peer]
+    carol: User
+    event: int
+
+    def views(self) -> list[View]:
+        return [*self._of_nobody(), *self._of_a_person(), *self._of_an_administrator()]
+
+    def _of_nobody(self) -> list[View]:
+        return [
+            View("sign in", None, to("/accounts/login/")),
+            View("on to the provider", None, _leave),
+            View("a sign-in that went stale", None, to("/accounts/oidc/demo/login/callback/?state=x")),
+            View("emergency sign-in", None, to("/break-glass/guessed")),
+            View("phone without a link", None, to("/enrol/")),
+            View("phone with a link", None, to("/enrol/#guessed")),
+            View("link no longer valid", None, _use_a_bad_link),
+            View("not found", None, to("/nowhere/")),
+            View("method not allowed", None, to("/devices/link")),
+        ]
+
+    def _of_a_person(self) -> list[View]:
+        def of(name: str, below: str = "") -> Callable[[Page], object]:
+            return to(f"{self.devices[name].get_absolute_url()}{below}")
+
+        return [
+            View("no device yet", "bob", to("/")),
+            View("my devices", "alice", to("/")),
+            View("add a device", "alice", _open_form),
+            View("own key", "alice", _open_own_key),
+            View("a new configuration", "alice", _enrol),
+            View("a link for a phone", "alice", _make_link),
+            View("at the limit", "bob", _reach_the_limit),
+            *(View(f"device {name}", "alice", of(name)) for name in self.devices),
+            View("replace key", "alice", of("live", "replace-key")),
+            View("revoke", "alice", of("live", "revoke")),
+            View("sessions", "alice", to("/accounts/sessions/")),
+            View("sign out", "alice", to("/accounts/logout/")),
+            View("forbidden", "alice", to("/admin/login/")),
+        ]
+
+    def _of_an_administrator(self) -> list[View]:
+        peer, wg0 = self.devices["suspended"], self.devices["live"].interface
+        owner, listed = peer.owner, "/admin/peers/peer/"
+        return [
+            View("overview", "carol", to("/admin/")),
+            View("admin: devices", "carol", to(listed)),
+            View("admin: a device", "carol", to(f"{listed}{peer.pk}/change/")),
+            View("admin: why", "carol", to(f"{listed}{peer.pk}/why/")),
+            View("admin: revoke", "carol", to(f"{listed}{peer.pk}/revoke/")),
+            View("admin: restore", "carol", to(f"{listed}{peer.pk}/restore/")),
+            View("admin: people", "carol", to("/admin/portal/user/")),
+            View("admin: a person", "carol", to(f"/admin/portal/user/{owner.pk}/change/")),
+            View("admin: suspend a person", "carol", to(f"/admin/portal/user/{owner.pk}/suspend/")),
+            View("admin: interfaces", "carol", to("/admin/peers/interface/")),
+            View("admin: an interface", "carol", to(f"/admin/peers/interface/{wg0.pk}/change/")),
+            View("admin: release the brake", "carol", to(f"/admin/peers/interface/{wg0.pk}/release-brake/")),
+            View("admin: gateways", "carol", to("/admin/peers/gatewaystatus/")),
+            View("admin: audit", "carol", to("/admin/peers/auditevent/")),
+            View("admin: an event", "carol", to(f"/admin/peers/auditevent/{self.event}/change/")),
+            View(
+                "admin: who had an address",
+                "carol",
+                to(f"/admin/peers/auditevent/address/?address={_ip(peer)}"),
+            ),
+        ]
+
+
+def furnish(stack: Stack) -> World:
+    """Give alice a device in each state that its page tells apart, and return the world; carol has signed in."""
+    wg0, alice = Interface.objects.get(), User.objects.get(name="Alice Demo")
+    names = ("connected", "live", "settings changed", "suspended", "expired", "revoked")
+    made = {name: rows.peer(alice, wg0, name=f"Laptop {name}", platform="linux") for name in names}
+    stack.gateway.eventually(lambda: {peer.key.public_key for peer in made.values()} <= stack.gateway.on())
+    services.suspend(actor=COMMAND, peer=made["suspended"], at=timezone.now(), reason="Security audit")
+    services.revoke(actor=COMMAND, peer=made["revoked"], at=timezone.now(), reason="Lost on a train")
+    stack.database.sql(
+        f"""UPDATE peers_peer SET expires_at = now() - interval '1 day' WHERE id = '{made["expired"].pk}';
+        UPDATE peers_peer SET configured = jsonb_set(configured, '{{endpoint}}', '"old.example.com:51820"')
+            WHERE id = '{made["settings changed"].pk}'"""
+    )
+    _let_it_look_used(stack, made["connected"])
+    from peers.models import AuditEvent
+
+    return World(
+        made, User.objects.filter(is_superuser=True).latest("pk"), AuditEvent.objects.latest("pk").pk
+    )
+
+
+def _let_it_look_used(stack: Stack, peer: Peer) -> None:
+    """Write what a gateway would after a day of use; the gateway writes this peer again only once something changes."""
+    stack.gateway.eventually(lambda: peer.statuses.filter(present=True))
+    stack.database.sql(
+        f"""UPDATE peers_peerstatus SET latest_handshake = now() + interval '1 hour', rx_bytes = 90000000,
+            tx_bytes = 640000000, connected_since = now() - interval '3 hours', since = now() - interval '20 hours',
+            endpoint = '203.0.113.9:40112' WHERE peer_id = '{peer.pk}';
+        INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)
+            SELECT (SELECT min(id) FROM peers_gatewaystatus), '{peer.pk}',
+                date_bin('15 min', now(), '2000-01-01') - (70 - q) * interval '15 min',
+                q * 1000000 + (q * q * 7919) % 900000, q * 8000000 + (q * q * 104729) % 9000000
+            FROM generate_series(1, 70) AS q WHERE q NOT BETWEEN 20 AND 45"""
+    )
+
+
+def to(path: str) -> Callable[[Page], object]:
+    return lambda page: page.goto(path)
+
+
+def _leave(page: Page) -> None:
+    # The page goes on by itself at once: held here, so that it can be looked at.
+    page.route("**/accounts/oidc/demo/login/", _without_refresh)
+    page.goto("/accounts/login/")
+    page.locator("main form button").first.click()
+    page.wait_for_url("**/accounts/oidc/demo/login/")
+
+
+def _without_refresh(route) -> None:
+    answer = route.fetch()
+    headers = {name: value for name, value in answer.headers.items() if name.lower() != "refresh"}
+    route.fulfill(response=answer, headers=headers)
+
+
+def _use_a_bad_link(page: Page) -> None:
+    page.goto("/enrol/#guessed")
+    page.locator("form[data-link-enrol] button").click()
+    page.locator("[data-link-invalid]:not([hidden])").wait_for()
+
+
+def _open_form(page: Page) -> None:
+    page.goto("/")
+    page.locator("details.add > summary").first.click()
+
+
+def _open_own_key(page: Page) -> None:
+    _open_form(page)
+    page.locator("details.own-key > summary").click()
+
+
+def _enrol(page: Page) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    _open_form(page)
+    page.locator("[data-one-click]").click()
+    page.locator("[data-configuration]:not([hidden])").wait_for()
+
+
+def _make_link(page: Page) -> None:
+    _open_form(page)
+    page.locator("form.link-offer button").click()
+    page.wait_for_url("**/devices/link")
+
+
+def _reach_the_limit(page: Page) -> None:
+    """Fill bob's places, as few as there are for the moment that the page takes."""
+    bob = User.objects.get(name="Bob Demo")
+    wg0 = Interface.objects.get()
+    limit = wg0.device_limit
+    peer = rows.peer(bob, wg0, name="The only one")
+    Interface.objects.update(device_limit=1)
+    try:
+        page.goto("/")
+    finally:
+        Interface.objects.update(device_limit=limit)
+        services.revoke(actor=COMMAND, peer=peer, at=timezone.now() - timedelta(seconds=1))
+        EnrolLink.objects.filter(owner=bob).delete()
+
+
+def _ip(peer: Peer) -> str:
+    return str(peer.addresses[0].ip)
