@@ -7,12 +7,15 @@ the tests of the pages.
 
 import re
 from collections.abc import Iterator
+from uuid import UUID
 
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import get_resolver
+from django.utils import timezone
 
-from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerKey
+from peers import services
+from peers.models import AuditEvent, EnrolLink, GatewayStatus, Interface, Peer, PeerKey
 from portal.models import User
 from tests import rows
 from tests.integration.conftest import use_providers
@@ -26,9 +29,16 @@ ACCESS = {
     "accounts/logout/": "302 200 200 200 200 302 | 302 302 302 302 302 302",
     "accounts/oidc/<slug:provider_id>/login/": "404 404 404 404 404 404 | 404 404 404 404 404 404",
     "accounts/oidc/<slug:provider_id>/login/callback/": "404 404 404 404 404 404 | 405 405 405 405 405 405",
+    "accounts/sessions/": "302 200 200 200 200 302 | 302 405 405 405 405 302",
+    "accounts/sessions/<int:number>/end": "302 405 405 405 405 302 | 302 404 404 404 404 302",
+    "accounts/sessions/end": "302 405 405 405 405 302 | 302 303 303 303 303 302",
     "break-glass/<str:token>": "200 200 200 200 200 200 | 403 403 403 403 403 403",
     "devices/<uuid:pk>/": "302 200 404 404 404 302 | 302 405 405 405 405 302",
     "devices/<uuid:pk>/config": "302 200 404 404 404 302 | 302 405 405 405 405 302",
+    "devices/<uuid:pk>/configured": "302 405 405 405 405 302 | 302 303 404 404 404 302",
+    "devices/link": "302 405 405 405 405 302 | 302 200 200 200 200 302",
+    "devices/link/<uuid:pk>/status": "401 200 404 404 404 401 | 405 405 405 405 405 405",
+    "enrol/": "200 200 200 200 200 200 | 400 400 400 400 400 400",
     "devices/<uuid:pk>/rename": "302 405 405 405 405 302 | 302 400 404 404 404 302",
     "devices/<uuid:pk>/replace-key": "302 200 404 404 404 302 | 302 400 404 404 404 302",
     "devices/<uuid:pk>/revoke": "302 200 404 404 404 302 | 302 303 404 404 404 302",
@@ -38,12 +48,21 @@ ACCESS = {
     "readyz": "200 200 200 200 200 200 | 405 405 405 405 405 405",
     "admin/": "302 302 302 200 200 302 | 302 302 302 200 200 302",
     "admin/(?P<url>.*)$": "302 302 302 404 404 302 | 302 302 302 404 404 302",
-    "admin/^(?P<app_label>portal|peers)/$": "302 302 302 404 200 302 | 302 302 302 404 200 302",
+    "admin/^(?P<app_label>peers|portal)/$": "302 302 302 404 200 302 | 302 302 302 404 200 302",
     "admin/autocomplete/": "302 302 302 403 403 302 | 302 302 302 405 405 302",
     "admin/jsi18n/": "302 302 302 200 200 302 | 302 302 302 405 405 302",
     "admin/login/": "302 403 403 302 302 302 | 302 403 403 302 302 302",
     "admin/logout/": "302 302 302 405 405 302 | 302 302 302 200 200 302",
+    "admin/peers/interface/<int:pk>/release-brake/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/peers/auditevent/address/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+    "admin/peers/auditevent/export.csv": "302 302 302 405 405 302 | 302 302 302 403 200 302",
+    "admin/peers/auditevent/export.jsonl": "302 302 302 405 405 302 | 302 302 302 403 200 302",
     "admin/peers/peer/<uuid:pk>/revoke/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/peers/peer/<uuid:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/peers/peer/<uuid:pk>/restore/": "302 302 302 403 200 302 | 302 302 302 403 302 302",
+    "admin/peers/peer/<uuid:pk>/why/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+    "admin/portal/user/<int:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/portal/user/<int:pk>/restore/": "302 302 302 403 302 302 | 302 302 302 403 302 302",
 }
 MODELS = ("portal/user", "peers/peer", "peers/interface", "peers/auditevent", "peers/gatewaystatus")
 OF_A_MODEL = {
@@ -55,9 +74,8 @@ OF_A_MODEL = {
     "<path:object_id>/history/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
 }
 ACCESS |= {f"admin/{model}/{rest}": row for model in MODELS for rest, row in OF_A_MODEL.items()}
-# These two can be changed; an empty form is one with errors for the first and a deactivation for the second.
+# This one can be changed; an empty form is one with errors.
 ACCESS["admin/peers/interface/<path:object_id>/change/"] = "302 302 302 403 200 302 | 302 302 302 403 200 302"
-ACCESS["admin/portal/user/<path:object_id>/change/"] = "302 302 302 403 200 302 | 302 302 302 403 302 302"
 
 
 def routes(patterns, prefix: str = "") -> Iterator[str]:
@@ -97,7 +115,7 @@ class World:
         """Return an address that ``route`` matches, of a new device of the owner's."""
         peer = rows.peer(self.owner, self.wg0)
         ids = {
-            "user": self.bystander.pk,  # an empty form of the admin's deactivates
+            "user": self.bystander.pk,
             "peer": peer.pk,
             "interface": self.wg0.pk,
             "auditevent": AuditEvent.objects.latest("pk").pk,
@@ -105,16 +123,27 @@ class World:
         }
         model = (re.match(r"admin/(?:portal|peers)/(\w+)/", route) or ["", "peer"])[1]
         values = {
-            "pk": peer.pk,
+            "pk": self.link() if route.startswith("devices/link/") else ids[model],
             "content_type_id": ContentType.objects.get_for_model(Peer).pk,
             "provider_id": "demo",
             "object_id": ids[model],
             "token": "guessed",
+            "number": 1,
             "app_label": "peers",
             "url": "nowhere",
         }
         named = re.sub(r"\^?\(\?P<(\w+)>[^)]*\)", r"<\1>", route).removesuffix("$")
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), named)
+
+    def link(self) -> UUID:
+        """Return a link of the owner's, for a phone. One at a time: another of the same session would end it."""
+        if made := EnrolLink.objects.filter(owner=self.owner).first():
+            return made.pk
+        session_key = self.browsers["owner"].session.session_key
+        actor = services.Actor(user=self.owner)
+        return services.make_link(
+            actor=actor, owner=self.owner, interface=self.wg0, session_key=session_key, at=timezone.now()
+        )[0].pk
 
     def answers(self, route: str) -> str:
         """Return the statuses for everybody, GET first."""
@@ -127,7 +156,7 @@ class World:
     def ask(self, method: str, name: str, address: str) -> str:
         before = snapshot()
         status = getattr(self.browsers[name], method)(address).status_code
-        if name not in {"owner", "admin"} or method == "get":
+        if (name not in {"owner", "admin"} and address != "/devices/link") or method == "get":
             assert snapshot() == before, f"{name} changed something by {method} {address}"
         if (
             address.endswith("logout/")

@@ -1,15 +1,19 @@
 """What administrators see and may do, over HTTP; a peer changes there in one way only."""
 
 import re
-from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
+from django.contrib.admin import ShowFacets, site
 from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from peers import services
+from peers.admin.peer import PeerAdmin
 from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerKey
 from portal.models import User
 from tests import rows
@@ -136,7 +140,13 @@ def test_devices_are_found_by_name_owner_address_and_key(admin, laptop, phone, s
         "192.168.1.1": set(),
         "fd00::ffff:ffff:ffff:ffff": set(),
         "2001:db8::1": set(),
-        laptop.key.public_key[:20]: set(),
+        laptop.key.public_key[:20]: {"Alice's laptop"},
+        laptop.key.public_key[:8]: {"Alice's laptop"},
+        f" {laptop.key.public_key} ": {"Alice's laptop"},
+        laptop.key.public_key[:7]: set(),
+        laptop.key.public_key[8:]: set(),
+        "alice laptop": {"Alice's laptop"},
+        "alice phone": set(),
         rows.public_key(): set(),
         "nobody": set(),
         "%": set(),
@@ -159,7 +169,146 @@ def test_the_list_and_the_page_show_what_stands_behind_a_device(admin, laptop):
     page = admin.get(f"{PEERS}{laptop.pk}/change/").content.decode()
     assert laptop.key.public_key in page.replace("&#x2B;", "+")
     assert str(laptop.addresses[1]) in page
-    assert f"{PEERS}{laptop.pk}/revoke/" in page
+    for act in ("revoke", "suspend", "why"):
+        assert f"{PEERS}{laptop.pk}/{act}/" in page
+
+
+def test_a_page_shows_the_acts_that_one_may_do_and_that_would_change_something(admin, laptop):
+    def acts(browser):
+        return re.findall(
+            rf'"{PEERS}{laptop.pk}/(\w+)/"', browser.get(f"{PEERS}{laptop.pk}/change/").content.decode()
+        )
+
+    assert acts(staff("view_peer")) == ["why"]
+    assert acts(staff("view_peer", "suspend_peer")) == ["why", "suspend"]
+    assert acts(staff("view_peer", "revoke_peer")) == ["why", "revoke"]
+    services.suspend(actor=services.Actor(), peer=laptop, at=timezone.now(), reason="lost?")
+    assert acts(admin) == ["why", "restore", "revoke"]
+    services.revoke(actor=services.Actor(), peer=laptop, at=timezone.now())
+    assert acts(admin) == ["why"]
+
+
+# --- Narrowing the list down ---
+
+
+def test_devices_are_narrowed_down_by_interface_platform_and_owner(
+    admin, alice, wg0, laptop, phone, subtests
+):
+    wg1 = rows.interface("wg1")
+    rows.peer(alice, wg1, "tablet", platform="ios")
+    for query, expected in {
+        f"interface__id__exact={wg1.pk}": ["tablet"],
+        "platform__exact=ios": ["tablet"],
+        f"owner__id__exact={alice.pk}": ["tablet", "Alice's laptop"],
+        f"owner__id__exact={alice.pk}&platform__exact=other": ["Alice's laptop"],
+        f"owner__id__exact={phone.owner_id}": ["Bob's phone"],
+        "state=unknown": ["tablet", "Bob's phone", "Alice's laptop"],
+        "state=connected": [],
+    }.items():
+        with subtests.test(query):
+            assert names(admin.get(f"{PEERS}?{query}")) == expected
+    assert "By owner" not in admin.get(PEERS).content.decode()
+    page = admin.get(f"{PEERS}?owner__id__exact={alice.pk}").content.decode()
+    assert "By owner" in page
+    assert set(re.findall(r"owner__id__exact=(\d+)", page)) == {str(alice.pk)}
+
+
+def test_a_filters_value_that_nobody_offers_is_refused_not_ignored(admin, laptop, subtests):
+    for query in (
+        "state=x",
+        "handshake=year",
+        "owner__id__exact=99999999",
+        "owner__id__exact=x",
+        f"owner__id__exact={'9' * 40}",
+    ):
+        with subtests.test(query):
+            answer = admin.get(f"{PEERS}?{query}")
+            assert (answer.status_code, answer["Location"]) == (302, f"{PEERS}?e=1")
+
+
+def test_devices_are_narrowed_down_by_their_latest_handshake(admin, database, wg0, laptop, phone):
+    tablet, old = (rows.peer(rows.person(), wg0, name) for name in ("tablet", "old"))
+    for peer, ago in ((laptop, "59 minutes"), (phone, "23 hours"), (tablet, "6 days"), (old, "8 days")):
+        status(database, peer, f"now() - interval '{ago}'")
+    never, unheard = (rows.peer(rows.person(), wg0, name) for name in ("never", "unheard"))
+    status(database, unheard, "NULL")
+    found = {
+        chosen: set(names(admin.get(PEERS, {"handshake": chosen})))
+        for chosen in ("hour", "day", "week", "never")
+    }
+    assert found == {
+        "hour": {"Alice's laptop"}, "day": {"Alice's laptop", "Bob's phone"},
+        "week": {"Alice's laptop", "Bob's phone", "tablet"}, "never": {"never", "unheard"},
+    }  # fmt: skip
+    assert never.name == "never"
+
+
+def status(database, peer, handshake):
+    database.sql(
+        "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, latest_handshake, endpoint, rx_bytes, tx_bytes,"
+        f" held, problem) VALUES ('gw', '{peer.pk}', '{peer.key.public_key}', true, now(), {handshake}, '', 0, 0, false, '')"
+    )
+
+
+SECRETS = (
+    "preshared_key__startswith=g", "owner__password__startswith=x", "owner__sub__startswith=a", "configured__x=1",
+    "revoke_reason__contains=x", "owner__name=Alice", "keys__public_key__startswith=A", "statuses__endpoint=x",
+    "owner__is_superuser__exact=1", "revoked_by__id__exact=1", "id__startswith=0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("query", SECRETS)
+def test_a_device_cannot_be_looked_up_by_what_no_filter_offers(admin, laptop, query):
+    assert admin.get(f"{PEERS}?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "password__startswith=x",
+        "groups__name=x",
+        "email__contains=a",
+        "peers__preshared_key__startswith=g",
+        "last_login__gt=2020-01-01",
+    ],
+)
+def test_a_person_cannot_be_looked_up_by_what_no_filter_offers(admin, query):
+    assert admin.get(f"/admin/portal/user/?{query}").status_code == 400
+
+
+def test_nothing_is_edited_in_a_list_and_no_list_counts_its_facets():
+    mine = list(site._registry.values())
+    assert len(mine) >= 5
+    for each in mine:
+        assert list(each.list_editable) == []
+    assert {type(each).__name__ for each in mine if each.show_facets != ShowFacets.NEVER} <= {
+        "InterfaceAdmin"
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "q=device",
+        "q=fd00::5",
+        "state=unknown",
+        "state=connected",
+        "handshake=never",
+        "platform__exact=other",
+    ],
+)
+def test_every_way_to_the_list_costs_as_many_queries_for_sixty_devices_as_for_ten(admin, wg0, query):
+    for number in range(10):
+        rows.peer(rows.person(), wg0, f"device {number}")
+    admin.get(f"{PEERS}?{query}")
+    with CaptureQueriesContext(connection) as ten:
+        admin.get(f"{PEERS}?{query}")
+    for number in range(50):
+        rows.peer(rows.person(), wg0, f"device {number} more")
+    with CaptureQueriesContext(connection) as sixty:
+        admin.get(f"{PEERS}?{query}")
+    assert len(sixty) == len(ten)
 
 
 def test_the_list_costs_as_many_queries_for_sixty_devices_as_for_ten(admin, wg0):
@@ -235,6 +384,117 @@ def test_a_device_that_does_not_exist_is_not_found(admin, wg0):
         assert admin.get(f"{PEERS}{text}/revoke/").status_code in (status, 404)
 
 
+# --- Suspending and restoring ---
+
+
+def said(answer):
+    """Return the messages that the next page shows, each with its level."""
+    return [(message.level_tag, str(message)) for message in get_messages(answer.wsgi_request)]
+
+
+def test_suspending_needs_a_reason_and_restoring_gives_the_device_back(admin, root, laptop):
+    path = f"{PEERS}{laptop.pk}/suspend/"
+    assert "Alice&#x27;s laptop" in admin.get(path).content.decode()
+    before = kept()
+    for form in ({}, {"reason": " "}, {"reason": "x" * 201}, {"reason": "a\u202eb"}, {"reason": "a\nb"}):
+        assert admin.post(path, form).status_code == 400
+    assert kept() == before
+    answer = admin.post(path, {"reason": "lost?"})
+    assert (answer.status_code, answer["Location"]) == (302, f"{PEERS}{laptop.pk}/change/")
+    assert said(answer) == [("success", "Suspended: Alice's laptop.")]
+    laptop.refresh_from_db()
+    assert laptop.suspend_reason == "lost?"
+    assert laptop not in Peer.objects.entitled(timezone.now())
+    event = AuditEvent.objects.latest("pk")
+    assert (event.action, event.actor, event.source, event.reason) == (
+        "suspend",
+        root,
+        "203.0.113.9",
+        "lost?",
+    )
+    answer = admin.post(f"{PEERS}{laptop.pk}/restore/", {"reason": ""})
+    assert said(answer)[-1] == ("success", "Restored: Alice's laptop.")
+    assert laptop in Peer.objects.entitled(timezone.now())
+    assert AuditEvent.objects.latest("pk").action == "restore"
+
+
+@pytest.mark.parametrize("act", ["suspend", "restore"])
+def test_a_revoked_device_is_neither_suspended_nor_restored(admin, laptop, act):
+    services.revoke(actor=services.Actor(), peer=laptop, at=timezone.now())
+    before = kept()
+    assert "(revoked)" in admin.get(f"{PEERS}{laptop.pk}/{act}/").content.decode()
+    answer = admin.post(f"{PEERS}{laptop.pk}/{act}/", {"reason": "x"})
+    ((level, sentence),) = said(answer)
+    assert level == "error"
+    assert sentence.startswith("Revoked, and so it cannot be")
+    assert kept() == before
+
+
+@pytest.mark.parametrize("act", ["suspend", "restore"])
+def test_suspending_takes_the_right_to_suspend(laptop, act):
+    before = kept()[:2]
+    browser = staff("view_peer", "revoke_peer")
+    assert browser.get(f"{PEERS}{laptop.pk}/{act}/").status_code == 403
+    assert browser.post(f"{PEERS}{laptop.pk}/{act}/", {"reason": "x"}).status_code == 403
+    selected = {"action": f"{act}_selected", "_selected_action": [laptop.pk], "apply": "1", "reason": "x"}
+    browser.post(PEERS, selected)
+    assert kept()[:2] == before
+    assert staff("suspend_peer").post(f"{PEERS}{laptop.pk}/suspend/", {"reason": "x"}).status_code == 302
+
+
+def test_what_became_of_each_selected_device_is_said(admin, wg0, laptop, phone):
+    paused, gone = (rows.peer(phone.owner, wg0, name) for name in ("paused", "gone"))
+    services.suspend(actor=services.Actor(), peer=paused, at=timezone.now(), reason="before")
+    services.revoke(actor=services.Actor(), peer=gone, at=timezone.now())
+    selected = {"action": "suspend_selected", "_selected_action": [laptop.pk, phone.pk, paused.pk, gone.pk]}
+    assert admin.post(PEERS, selected).content.decode().count('name="_selected_action"') == 4
+    answer = admin.post(f"{PEERS}?platform__exact=other", {**selected, "apply": "1", "reason": "audit"})
+    assert answer["Location"] == f"{PEERS}?platform__exact=other"
+    assert sorted(said(answer)) == [
+        ("error", "Revoked, and so it cannot be suspended any more: gone."),
+        ("success", "Suspended: Bob's phone, Alice's laptop."),
+        ("warning", "Suspended already: paused."),
+    ]
+    assert set(Peer.objects.filter(suspend_reason="audit")) == {laptop, phone}
+    answer = admin.post(PEERS, {**selected, "action": "restore_selected", "apply": "1"})
+    assert sorted(said(answer)[3:]) == [  # no page has shown the first three yet
+        ("error", "Revoked, and so it cannot be restored: gone."),
+        ("success", "Restored: paused, Bob's phone, Alice's laptop."),
+    ]
+
+
+def test_a_whole_table_is_not_revoked_by_one_press(admin, wg0, laptop, monkeypatch):
+    monkeypatch.setattr(PeerAdmin, "list_max_show_all", 2)
+    for _ in range(2):
+        rows.peer(laptop.owner, wg0)
+    form = {
+        "action": "revoke_selected",
+        "_selected_action": [laptop.pk],
+        "select_across": "1",
+        "apply": "1",
+        "reason": "x",
+    }
+    answer = admin.post(PEERS, form)
+    assert said(answer) == [("error", "Select at most 2 devices at a time.")]
+    assert not Peer.objects.exclude(revoked_at=None).exists()
+
+
+@pytest.mark.parametrize("act", ["revoke", "suspend", "restore"])
+def test_after_an_act_one_is_back_where_one_came_from_if_that_is_here(admin, laptop, act, subtests):
+    person = f"/admin/portal/user/{laptop.owner_id}/change/"
+    for wanted, expected in {
+        "": f"{PEERS}{laptop.pk}/change/",
+        person: person,
+        "https://evil.example/": f"{PEERS}{laptop.pk}/change/",
+        "//evil.example/": f"{PEERS}{laptop.pk}/change/",
+        "javascript:alert(1)": f"{PEERS}{laptop.pk}/change/",
+    }.items():
+        with subtests.test(wanted):
+            path = f"{PEERS}{laptop.pk}/{act}/?{urlencode({'next': wanted})}"
+            assert f'href="{expected}"' in admin.get(path).content.decode()
+            assert admin.post(path, {"reason": "x"})["Location"] == expected
+
+
 # --- What cannot be done ---
 
 
@@ -267,7 +527,7 @@ def test_nothing_is_added_or_deleted_and_no_device_is_edited(admin, laptop, subt
 def test_the_audit_can_be_read_and_searched(admin, laptop, phone):
     page = admin.get(AUDIT, {"q": "Alice's laptop"})
     assert page.status_code == 200
-    assert page.content.decode().count("field-action") == 1
+    assert len(re.findall(r"field-act\b", page.content.decode())) == 1
     event = AuditEvent.objects.earliest("pk")
     assert laptop.key.public_key in admin.get(f"{AUDIT}{event.pk}/change/").content.decode().replace(
         "&#x2B;", "+"
@@ -355,27 +615,3 @@ def test_settings_that_cannot_work_are_refused_on_the_form(admin, wg0, subtests)
             assert answer.status_code == 200
             assert "errorlist" in answer.content.decode()
     assert kept() == before
-
-
-# --- People ---
-
-
-def test_deactivating_a_person_cuts_every_device_of_theirs_and_no_other(admin, root, laptop, phone):
-    path = f"/admin/portal/user/{laptop.owner_id}/change/"
-    assert admin.post(path, {}).status_code == 302  # the box unticked
-    assert list(Peer.objects.entitled(timezone.now())) == [phone]
-    event = AuditEvent.objects.latest("pk")
-    assert (event.action, event.actor, event.person) == ("deactivate", root, laptop.owner)
-    assert admin.post(path, {"is_active": "on"}).status_code == 302
-    assert set(Peer.objects.entitled(timezone.now())) == {laptop, phone}
-
-
-def test_nothing_else_of_a_person_can_be_posted(admin, alice):
-    before = User.objects.filter(pk=alice.pk).values().get()
-    forged = {
-        "is_active": "on", "is_superuser": "on", "is_staff": "on", "sub": "root", "issuer": "x", "name": "x",
-        "signed_in_at_0": "2099-01-01", "signed_in_at_1": "00:00", "groups_claim": "staff", "email": "x@example.com",
-    }  # fmt: skip
-    admin.post(f"/admin/portal/user/{alice.pk}/change/", forged)
-    assert User.objects.filter(pk=alice.pk).values().get() == before
-    assert timezone.now() - alice.signed_in_at < timedelta(minutes=5)

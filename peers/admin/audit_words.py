@@ -1,0 +1,37 @@
+"""What the audit's actions are called on a page; docs/audit.md says what each means."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+ACTIONS: dict[str, str | Promise] = {
+    "enrol": _("Device enrolled"),
+    "renew": _("Device renewed"),
+    "rename": _("Device renamed"),
+    "replace_key": _("Key replaced"),
+    "configure": _("Configuration given again"),
+    "revoke": _("Device revoked"),
+    "suspend": _("Suspended"),
+    "restore": _("Restored"),
+    "make_link": _("Link for a phone made"),
+    "use_link": _("Link for a phone used"),
+    "removed": _("Off the interface"),
+    "drift_repaired": _("Drift repaired"),
+    "first_contact": _("Unknown peers left alone"),
+    "brake_engaged": _("Brake engaged"),
+    "release_brake": _("Brake released"),
+    "create_interface": _("Interface created"),
+    "change_interface": _("Interface changed"),
+    "sign_in": _("Signed in"),
+    "sign_in_refused": _("Sign-in refused"),
+    "end_session": _("Session ended"),
+    "break_glass_issued": _("Break-glass link issued"),
+    "break_glass_used": _("Break-glass link used"),
+    "create_admin": _("Administrator created"),
+    "prune": _("Old devices pruned"),
+    "export_audit": _("Audit exported"),
+}
+
+
+def words(action: str) -> str:
+    """Return the action in words; an action of another release is shown as it is."""
+    return str(ACTIONS.get(action, action))

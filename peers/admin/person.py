@@ -1,0 +1,135 @@
+"""People, as the identity provider describes them; whether they may use the portal is decided here."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from peers import services
+from peers.admin.acts import ReasonForm, RestoreForm
+from peers.admin.filters import SignedInFilter
+from peers.admin.read_only import ReadOnlyAdmin, actor, origin
+from peers.models import Peer
+from peers.presentation import Device
+from peers.states import database_now, standings
+from portal.models import User
+
+SHOWN = 50  # devices on a person's page
+
+
+@admin.register(User)
+class UserAdmin(ReadOnlyAdmin):
+    """People, as the provider describes them; suspending and restoring them is the one thing to do here."""
+
+    list_display = ["name", "email", "sub", "is_active", "is_superuser", "signed_in_at"]
+    list_filter = ["is_active", "is_superuser", SignedInFilter]
+    search_fields = ["name", "email", "sub"]
+    search_help_text = gettext_lazy("Name, e-mail address or subject")
+    ordering = ["name", "pk"]
+    fields = [
+        "id", "is_active", "suspended_at", "suspend_reason", "name", "email", "issuer", "sub", "groups_claim", "is_staff",
+        "is_superuser", "signed_in_at", "date_joined",
+    ]  # fmt: skip
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"suspend": self.suspend, "restore": self.restore}
+        own = [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"portal_user_{name}")
+            for name, view in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def has_suspend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("portal.change_user")
+
+    def suspend(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for the reason, then suspend; never oneself, lest the last administrator lock up."""
+        person = self._person(request, pk)
+        if person.pk == request.user.pk:
+            return self._answer(request, person, messages.ERROR, _("You cannot suspend yourself."))
+        if not person.is_active:
+            return self._answer(request, person, messages.WARNING, _("%(person)s is suspended already."))
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            at = database_now()
+            cut = Peer.objects.filter(owner=person).entitled(at).count()
+            return self._ask(request, "suspend", person, form, {"title": _("Suspend a person"), "cut": cut})
+        reason = form.cleaned_data["reason"]
+        services.suspend_person(actor=actor(request), person=person, at=timezone.now(), reason=reason)
+        return self._answer(request, person, messages.SUCCESS, _("Suspended: %(person)s."))
+
+    def restore(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say what comes back, then restore."""
+        person = self._person(request, pk)
+        if person.is_active:
+            return self._answer(request, person, messages.WARNING, _("%(person)s is not suspended."))
+        form = RestoreForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            count = Peer.objects.filter(owner=person, revoked_at=None).count()
+            known = {
+                "title": _("Restore a person"),
+                "count": count,
+                "lost": _away_for_too_long(person, timezone.now()),
+                "days": settings.LATCHKEY_RESTORE_DEVICES_WITHIN,
+            }
+            return self._ask(request, "restore", person, form, known)
+        reason = form.cleaned_data["reason"]
+        services.restore_person(actor=actor(request), person=person, at=timezone.now(), reason=reason)
+        return self._answer(request, person, messages.SUCCESS, _("Restored: %(person)s."))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
+    ) -> HttpResponse:
+        obj = options.get("obj")
+        if obj is not None:
+            sees_devices = request.user.has_perm("peers.view_peer")
+            context["may_suspend"] = self.has_suspend_permission(request) and obj.pk != request.user.pk
+            context["devices"] = _devices(Peer.objects.filter(owner=obj)) if sees_devices else None
+            context["more"] = Peer.objects.filter(owner=obj).count() - SHOWN
+        return super().render_change_form(request, context, *rest, **options)
+
+    def _person(self, request: HttpRequest, pk: int) -> User:
+        if not self.has_suspend_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(User, pk=pk)
+
+    def _ask(
+        self, request: HttpRequest, act: str, person: User, form: ReasonForm, known: dict[str, Any]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "person": person, "form": form,
+            "back": self._back(request, person), **known,
+        }  # fmt: skip
+        status = 400 if form.is_bound else 200
+        return render(request, f"admin/portal/user/{act}.html", context, status=status)
+
+    def _answer(self, request: HttpRequest, person: User, level: int, sentence: str) -> HttpResponse:
+        messages.add_message(request, level, sentence % {"person": person})
+        return HttpResponseRedirect(self._back(request, person))
+
+    def _back(self, request: HttpRequest, person: User) -> str:
+        if not self.has_view_permission(request):
+            return origin(request, reverse("admin:index"))
+        return origin(request, reverse("admin:portal_user_change", args=[person.pk]))
+
+
+def _devices(peers: QuerySet[Peer]) -> list[Device]:
+    """Return the newest of ``peers``, each with its standing."""
+    shown = list(peers.select_related("interface", "owner").order_by("-enrolled_at", "pk")[:SHOWN])
+    found = standings(Peer.objects.filter(pk__in=[peer.pk for peer in shown]), database_now())
+    return [Device(peer, found[peer.pk]) for peer in shown]
+
+
+def _away_for_too_long(person: User, at: datetime) -> bool:
+    """Return whether ``restore_person`` will revoke this person's devices; a test holds the two together."""
+    within = timedelta(days=settings.LATCHKEY_RESTORE_DEVICES_WITHIN)
+    return person.suspended_at is None or at - person.suspended_at > within

@@ -1,0 +1,246 @@
+"""Say why a peer is not connected: every condition in order, and the first that is not met. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from peers.configuration import stale
+from peers.facts import Facts
+from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found: a sentence, and what to do about it."""
+
+    passed: bool
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A condition; ``passed`` is None when it was not reached, because an earlier one is not met."""
+
+    name: str
+    title: str
+    passed: bool | None
+    sentence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The conditions in order, and in ``answer`` the sentence of the first that is not met."""
+
+    steps: tuple[Step, ...]
+    connected: bool
+    answer: str
+    remedy: str
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """Return what the facts say of each condition, up to the first that is not met."""
+    steps: list[Step] = []
+    failed: Finding | None = None
+    for name, title, look in _looks():
+        if failed:
+            steps.append(Step(name, title, None, _("An earlier condition is not met."), ""))
+            continue
+        found = look(facts)
+        failed = None if found.passed else found
+        steps.append(Step(name, title, found.passed, found.sentence, found.remedy))
+    answer = failed.sentence if failed else _("It is connected.")
+    return Diagnosis(tuple(steps), failed is None, answer, failed.remedy if failed else "")
+
+
+def _looks() -> Iterable[tuple[str, str, Callable[[Facts], Finding]]]:
+    return (
+        ("row", _("The device's own entry"), _row),
+        ("entitlement", _("Its owner's access"), _entitlement),
+        ("gateway", _("The gateway"), _gateway),
+        ("interface", _("On the interface"), _interface),
+        ("handshake", _("A handshake"), _handshake),
+        ("endpoint", _("Where it was seen from"), _endpoint),
+    )
+
+
+def _row(facts: Facts) -> Finding:
+    peer, enrol_again = facts.peer, _("Enrol the device again.")
+    if not facts.met["not_revoked"]:
+        sentence = _("It was revoked at %(at)s%(why)s.") % _said(peer.revoked_at, peer.revoke_reason)
+        return Finding(False, sentence + _still_on(facts), enrol_again)
+    if not facts.met["not_expired"]:
+        sentence = _("It expired at %(at)s.") % {"at": _time(peer.expires_at)}
+        return Finding(False, sentence + _still_on(facts), enrol_again)
+    if not facts.met["not_suspended"]:
+        sentence = _("It was suspended at %(at)s%(why)s.") % _said(peer.suspended_at, peer.suspend_reason)
+        return Finding(False, sentence + _still_on(facts), _("Restore the device."))
+    for status in facts.reported:
+        if status.problem:
+            values = {"gateway": status.gateway, "problem": status.problem}
+            sentence = _("Gateway %(gateway)s has put its entry aside: %(problem)s") % values
+            return Finding(
+                False,
+                sentence,
+                _("Put right what it names; if that cannot be, revoke it and enrol it again."),
+            )
+    return Finding(True, _("It is neither revoked, expired nor suspended, and no gateway has put it aside."))
+
+
+def _entitlement(facts: Facts) -> Finding:
+    owner, interface = facts.peer.owner, facts.peer.interface
+    if not facts.met["owner_active"]:
+        sentence = _("Its owner was suspended at %(at)s%(why)s.") % _said(
+            owner.suspended_at, owner.suspend_reason
+        )
+        return Finding(False, sentence + _still_on(facts), _("Restore the person."))
+    if not facts.met["signed_in"]:
+        over = _("Its owner's sign-in ran out at %(at)s.") % {"at": _time(facts.lease_until)}
+        sentence = over if owner.signed_in_at else _("Its owner has never signed in.")
+        remedy = _(
+            "The owner signs in to the portal again; with everything routed through the tunnel, with it switched off."
+        )
+        return Finding(False, sentence + _still_on(facts), remedy)
+    if not facts.met["admitted"]:
+        groups = ", ".join(interface.enrol_groups)
+        sentence = _("Its owner is in none of the groups that %(interface)s admits: %(groups)s.")
+        remedy = _(
+            "Put the owner into one at the identity provider and let them sign in again, or admit another group."
+        )
+        values = {"interface": interface.name, "groups": groups}
+        return Finding(False, sentence % values + _still_on(facts), remedy)
+    if facts.lease_until is None:
+        return Finding(True, _("Its owner is active, in an admitted group, and signed in without an end."))
+    sentence = _("Its owner is active, in an admitted group, and signed in until %(at)s.")
+    return Finding(True, sentence % {"at": _time(facts.lease_until)})
+
+
+def _gateway(facts: Facts) -> Finding:
+    values = {"interface": facts.peer.interface.name}
+    attached = [gateway for gateway in facts.gateways if gateway.attached]
+    if not facts.gateways:
+        sentence = _("No gateway has ever reported on %(interface)s.") % values
+        return Finding(False, sentence, _("Start one: manage.py run_gateway %(interface)s.") % values)
+    if not attached:
+        sentence = _(
+            "No gateway that reports on %(interface)s has an interface: it only shows what it would do."
+        )
+        return Finding(False, sentence % values, _("Run the gateway where it may hold the interface."))
+    if not facts.fresh:
+        last = max(attached, key=lambda gateway: gateway.heartbeat_at)
+        values = {"gateway": last.gateway, "at": _time(last.heartbeat_at)}
+        said = _(" It said: %(problem)s") % {"problem": last.problem} if last.problem else ""
+        sentence = _("Gateway %(gateway)s has been silent since %(at)s.") % values + said
+        return Finding(False, sentence, _("Look at the gateway's host and its log."))
+    return Finding(True, " ".join(map(_of_gateway, facts.fresh)))
+
+
+def _of_gateway(gateway: GatewayStatus) -> str:
+    values = {"gateway": gateway.gateway, "at": _time(gateway.last_pass_at)}
+    if gateway.last_pass_at is None:
+        sentence = _("Gateway %(gateway)s reports and has not yet finished a pass.") % values
+    else:
+        sentence = _("Gateway %(gateway)s reports; its last good pass was at %(at)s.") % values
+    if gateway.brake_at is None:
+        return sentence
+    held = ngettext("The brake holds %(count)d removal.", "The brake holds %(count)d removals.", gateway.held)
+    return f"{sentence} {held % {'count': gateway.held}}"
+
+
+def _interface(facts: Facts) -> Finding:
+    name = facts.peer.interface.name
+    if facts.on:
+        on = facts.on[0]
+        sentence = _("It is on %(interface)s at gateway %(gateway)s since %(at)s.")
+        return Finding(True, sentence % {"interface": name, "gateway": on.gateway, "at": _time(on.since)})
+    if facts.key is None:
+        return Finding(
+            False, _("It has no key in use."), _("Its owner replaces the key, or enrols the device again.")
+        )
+    if any(status.present for status in facts.reported):
+        sentence = _("It is on %(interface)s with a key that was replaced since.")
+    elif facts.peer.interface.mode == Interface.Mode.ON_DEMAND:
+        return Finding(True, _("%(interface)s takes it on at its first handshake.") % {"interface": name})
+    else:
+        sentence = _("No gateway that reports has it on %(interface)s yet.")
+    remedy = _(
+        "A gateway looks every few seconds. If this stays, read its log: what it cannot do stands there."
+    )
+    return Finding(False, sentence % {"interface": name}, remedy)
+
+
+def _handshake(facts: Facts) -> Finding:
+    latest = facts.on[0].latest_handshake if facts.on else None
+    if latest is None:
+        return Finding(False, _never(facts), _causes(facts))
+    values = {"at": _time(latest)}
+    if facts.at - latest < CONNECTED_WITHIN:
+        return Finding(True, _("Its latest handshake was at %(at)s.") % values)
+    sentence = _("Its latest handshake was at %(at)s, more than three minutes ago.") % values
+    seen = (
+        f" {_('It was last seen from %(endpoint)s.') % {'endpoint': facts.on[0].endpoint}}"
+        if facts.on[0].endpoint
+        else ""
+    )
+    remedy = _(
+        "The device is off or asleep, its tunnel is switched off, or its network lets no UDP through to %(server)s."
+    )
+    return Finding(False, sentence + seen, remedy % {"server": facts.peer.interface.endpoint})
+
+
+def _never(facts: Facts) -> str:
+    if not facts.on:
+        return _("No handshake of it has been seen.")
+    return _("No handshake of it has been seen since it came on at %(at)s.") % {
+        "at": _time(facts.on[0].since)
+    }
+
+
+def _causes(facts: Facts) -> str:
+    """Return what to look for on a device that has never been heard, the likeliest first."""
+    peer, causes = facts.peer, [_("Is its tunnel switched on?")]
+    if changed := stale(peer):
+        causes.append(
+            _("Its configuration is older than a change of: %(settings)s.") % {"settings": ", ".join(changed)}
+        )
+    if facts.key and facts.key.enrolled_at > peer.enrolled_at:
+        values = {"at": _time(facts.key.enrolled_at)}
+        causes.append(
+            _("Its key was replaced at %(at)s: a configuration from before no longer works.") % values
+        )
+    values = {"key": facts.key.public_key[:8] if facts.key else "–", "server": peer.interface.endpoint}
+    causes.append(
+        _("Does the app show the public key that begins with %(key)s, and the endpoint %(server)s?") % values
+    )
+    causes.append(_("Does its network let UDP through to %(server)s?") % values)
+    return " ".join(causes)
+
+
+def _endpoint(facts: Facts) -> Finding:
+    if endpoint := facts.on[0].endpoint:
+        return Finding(True, _("It was last seen from %(endpoint)s.") % {"endpoint": endpoint})
+    return Finding(True, _("The gateway has not noted where from."))
+
+
+def _still_on(facts: Facts) -> str:
+    """Return the sentence that a gateway still has what may not be on, with a space before it; mostly nothing."""
+    on = [status for status in facts.statuses if status.present]
+    if not on:
+        return ""
+    if any(status.held for status in on):
+        return " " + _("The brake holds its removal from the interface.")
+    return " " + _("It was still on the interface when gateway %(gateway)s last reported.") % {
+        "gateway": on[0].gateway
+    }
+
+
+def _said(at: datetime | None, reason: str) -> dict[str, str]:
+    return {"at": _time(at), "why": f": {reason.rstrip('.')}" if reason else ""}
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else _("a time that is not known")

@@ -1,0 +1,74 @@
+"""What is known of one peer, gathered for whoever judges it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import BooleanField, ExpressionWrapper
+
+from peers.models import (
+    GATEWAY_SILENT_AFTER,
+    LEASE_UNTIL,
+    GatewayStatus,
+    Peer,
+    PeerKey,
+    PeerStatus,
+    entitlement,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a peer at ``at``. ``met`` has each condition of ``entitlement``; ``key`` is None once revoked."""
+
+    peer: Peer
+    at: datetime
+    met: Mapping[str, bool]
+    lease_until: datetime | None
+    key: PeerKey | None
+    statuses: tuple[PeerStatus, ...]
+    gateways: tuple[GatewayStatus, ...]
+
+    @property
+    def fresh(self) -> list[GatewayStatus]:
+        """The gateways that hold the interface and report."""
+        return [
+            gateway
+            for gateway in self.gateways
+            if gateway.attached and self.at - gateway.heartbeat_at <= GATEWAY_SILENT_AFTER
+        ]
+
+    @property
+    def reported(self) -> list[PeerStatus]:
+        """What the gateways that report have read back of the peer."""
+        names = {gateway.gateway for gateway in self.fresh}
+        return [status for status in self.statuses if status.gateway in names]
+
+    @property
+    def on(self) -> list[PeerStatus]:
+        """What was read back of its current key, where that is on the interface; the latest handshake first."""
+        key = self.key.public_key if self.key else None
+        found = [status for status in self.reported if status.present and status.public_key == key]
+        return sorted(found, key=_age, reverse=True)
+
+
+def gather(peer: Peer, at: datetime) -> Facts:
+    """Return the facts about ``peer`` at ``at``, which is ``database_now()``, in a fixed number of queries."""
+    conditions = {
+        name: ExpressionWrapper(condition, BooleanField()) for name, condition in entitlement(at).items()
+    }
+    row = Peer.objects.annotate(lease_until=LEASE_UNTIL, **conditions).values("lease_until", *conditions)
+    found = row.get(pk=peer.pk)
+    return Facts(
+        peer=peer,
+        at=at,
+        met={name: bool(found[name]) for name in conditions},
+        lease_until=found["lease_until"],
+        key=peer.key,
+        statuses=tuple(peer.statuses.order_by("gateway")),
+        gateways=tuple(GatewayStatus.objects.filter(interface=peer.interface_id).order_by("gateway")),
+    )
+
+
+def _age(status: PeerStatus) -> float:
+    return status.latest_handshake.timestamp() if status.latest_handshake else 0.0
