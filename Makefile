@@ -37,7 +37,7 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 
 # --- Tests ---
 
-.PHONY: test test-long bench lint check
+.PHONY: test test-long bench screenshots lint check
 test: packages $(VENV)/dev.stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
 	$(PY) -m pytest tests --ignore=tests/long -p tests.no_skips -n 2 --dist loadfile $(ARGS)
 
@@ -48,6 +48,9 @@ bench: packages $(VENV)/dev.stamp ## measure, and print the tables of the docume
 	$(PY) -m tests.bench $(ARGS)
 
 # A production's environment, as far as loading the settings takes one; nothing answers at these addresses.
+screenshots: packages $(VENV)/dev.stamp ## take the README's pictures of the real pages again (ARGS=FOLDER: of every page)
+	$(PY) -m tests.screenshots $(ARGS)
+
 lint check: export SECRET_KEY = only-to-load-the-settings-0123456789-abcdefghijklmnopqrstuvwxyz
 lint check: export LATCHKEY_ENCRYPTION_KEYS = bm90LWEtc2VjcmV0LW9ubHktdG8tbG9hZC1zZXR0aW4=
 lint check: export DATABASE_URL = postgresql://nobody@127.0.0.1:1/none

@@ -31,7 +31,7 @@ from deploy.demo.postgres import Cluster, debian_binaries, wheel_binaries
 from peers import services
 from peers.models import Interface, PeerStatus
 from peers.wireguard import keys, link, wg
-from tests import rows, scene
+from tests import bench_pages, rows, scene
 from tests.gateway.running import RunningGateway, configuration_of, last_reply
 
 SAMPLES = int(os.environ.get("SAMPLES", "30"))
@@ -49,6 +49,7 @@ def main() -> None:
         bench.one_wg_set_a_peer(10_000)
         for count in (1_000, 10_000):
             bench.with_peers(count)
+        bench_pages.measure(bench.cluster, row, spread)
 
 
 def row(promise: str, what: str, figure: str) -> None:
