@@ -37,7 +37,7 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 
 # --- Tests ---
 
-.PHONY: test test-long bench screenshots lint check
+.PHONY: test test-long bench screenshots lint check messages
 test: packages $(VENV)/dev.stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
 	$(PY) -m pytest tests --ignore=tests/long -p tests.no_skips -n 2 --dist loadfile $(ARGS)
 
@@ -47,16 +47,16 @@ test-long: packages $(VENV)/dev.stamp ## run the full counts: an hour or two
 bench: packages $(VENV)/dev.stamp ## measure, and print the tables of the documentation
 	$(PY) -m tests.bench $(ARGS)
 
-# A production's environment, as far as loading the settings takes one; nothing answers at these addresses.
 screenshots: packages $(VENV)/dev.stamp ## take the README's pictures of the real pages again (ARGS=FOLDER: of every page)
 	$(PY) -m tests.screenshots $(ARGS)
 
-lint check: export SECRET_KEY = only-to-load-the-settings-0123456789-abcdefghijklmnopqrstuvwxyz
-lint check: export LATCHKEY_ENCRYPTION_KEYS = bm90LWEtc2VjcmV0LW9ubHktdG8tbG9hZC1zZXR0aW4=
-lint check: export DATABASE_URL = postgresql://nobody@127.0.0.1:1/none
-lint check: export LATCHKEY_URL = https://latchkey.example.com
-lint check: export LATCHKEY_TRUSTED_PROXY_HOPS = 1
-lint check: export LATCHKEY_OIDC_PROVIDERS = [{"id": "idp", "name": "IdP", "issuer": "https://idp.example.com", \
+# A production's environment, as far as loading the settings takes one; nothing answers at these addresses.
+lint check messages: export SECRET_KEY = only-to-load-the-settings-0123456789-abcdefghijklmnopqrstuvwxyz
+lint check messages: export LATCHKEY_ENCRYPTION_KEYS = bm90LWEtc2VjcmV0LW9ubHktdG8tbG9hZC1zZXR0aW4=
+lint check messages: export DATABASE_URL = postgresql://nobody@127.0.0.1:1/none
+lint check messages: export LATCHKEY_URL = https://latchkey.example.com
+lint check messages: export LATCHKEY_TRUSTED_PROXY_HOPS = 1
+lint check messages: export LATCHKEY_OIDC_PROVIDERS = [{"id": "idp", "name": "IdP", "issuer": "https://idp.example.com", \
 	"client_id": "latchkey", "client_secret": "only-to-load-the-settings"}]
 
 lint: $(VENV)/dev.stamp ## check style and types
@@ -67,6 +67,10 @@ lint: $(VENV)/dev.stamp ## check style and types
 check: $(VENV)/dev.stamp ## ask Django for missing migrations and for what a production must not have
 	$(PY) -W "ignore:Got an error checking a consistent" manage.py makemigrations --check --dry-run
 	$(PY) manage.py check --deploy --fail-level WARNING
+
+messages: packages $(VENV)/dev.stamp ## collect the texts for translation and compile the languages (ARGS="-l fr" begins French)
+	$(PY) manage.py makemessages $(or $(ARGS),--all) --no-location --no-wrap --no-obsolete -i '.venv*' -i tests -i deploy
+	$(PY) manage.py compilemessages -i '.venv*'
 
 # --- What the others need ---
 

@@ -49,6 +49,7 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "zbar-tools": _program("zbarimg"),
         "procps": _program("ps"),
         "strace": _program("strace"),
+        "gettext": _program("msgfmt"),
         "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
 }

@@ -1,20 +1,22 @@
 """What the admin calls models and their columns. In the models themselves each word would be a migration."""
 
+from typing import Any
+
 from django.db.models import Model
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from peers.models import AuditEvent, GatewayStatus, Interface, Peer
 from portal.models import User
 
-MODELS: dict[type[Model], tuple[Promise, Promise]] = {
+# To the type checker a lazy translation is neither a text nor django.utils.functional.Promise.
+MODELS: dict[type[Model], tuple[Any, Any]] = {
     AuditEvent: (_("audit event"), _("audit events")),
     GatewayStatus: (_("gateway status"), _("gateway statuses")),
     Interface: (_("interface"), _("interfaces")),
     Peer: (_("peer"), _("peers")),
     User: (_("user"), _("users")),
 }
-COLUMNS: dict[type[Model], dict[str, Promise]] = {
+COLUMNS: dict[type[Model], dict[str, Any]] = {
     AuditEvent: {
         "actor_kind": _("actor kind"),
         "interface": _("interface"),
