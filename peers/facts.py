@@ -7,7 +7,6 @@ from datetime import datetime
 from django.db.models import BooleanField, ExpressionWrapper
 
 from peers.models import (
-    GATEWAY_SILENT_AFTER,
     LEASE_UNTIL,
     GatewayStatus,
     Peer,
@@ -32,11 +31,7 @@ class Facts:
     @property
     def fresh(self) -> list[GatewayStatus]:
         """The gateways that hold the interface and report."""
-        return [
-            gateway
-            for gateway in self.gateways
-            if gateway.attached and self.at - gateway.heartbeat_at <= GATEWAY_SILENT_AFTER
-        ]
+        return [gateway for gateway in self.gateways if gateway.attached and not gateway.is_silent(self.at)]
 
     @property
     def reported(self) -> list[PeerStatus]:
@@ -49,7 +44,7 @@ class Facts:
         """What was read back of its current key, where that is on the interface; the latest handshake first."""
         key = self.key.public_key if self.key else None
         found = [status for status in self.reported if status.present and status.public_key == key]
-        return sorted(found, key=_age, reverse=True)
+        return sorted(found, key=PeerStatus.recency, reverse=True)
 
 
 def gather(peer: Peer, at: datetime) -> Facts:
@@ -68,7 +63,3 @@ def gather(peer: Peer, at: datetime) -> Facts:
         statuses=tuple(peer.statuses.order_by("gateway")),
         gateways=tuple(GatewayStatus.objects.filter(interface=peer.interface_id).order_by("gateway")),
     )
-
-
-def _age(status: PeerStatus) -> float:
-    return status.latest_handshake.timestamp() if status.latest_handshake else 0.0

@@ -56,6 +56,16 @@ class NameField(forms.CharField):
         return peer_name(super().clean(value))
 
 
+class PlatformField(forms.ChoiceField):
+    """A kind of device; "other" when none is named."""
+
+    def __init__(self) -> None:
+        super().__init__(choices=Peer.Platform.choices, required=False)
+
+    def clean(self, value: Any) -> str:
+        return super().clean(value) or Peer.Platform.OTHER
+
+
 class PublicKeyField(forms.CharField):
     """A pasted key. White space around it is the clipboard's and is dropped; templates never print its value."""
 
@@ -71,7 +81,7 @@ class PublicKeyField(forms.CharField):
 
 class EnrolForm(forms.Form):
     name = NameField()
-    platform = forms.ChoiceField(choices=Peer.Platform.choices, required=False)
+    platform = PlatformField()
     interface: "forms.ModelChoiceField[Interface]" = forms.ModelChoiceField(
         Interface.objects.none(),
         to_field_name="name",
@@ -102,9 +112,6 @@ class EnrolForm(forms.Form):
         named = (interface for interface in self.interfaces if interface.name == name)
         return next(named, next(iter(self.interfaces), None))
 
-    def clean_platform(self) -> str:
-        return self.cleaned_data["platform"] or Peer.Platform.OTHER
-
     def clean_interface(self) -> Interface | None:
         """Return the interface asked for, else the first that is open to the person; None without any."""
         return self.cleaned_data["interface"] or next(iter(self.interfaces), None)
@@ -128,11 +135,8 @@ class LinkForm(EnrolForm):
 
 class RedeemForm(forms.Form):
     name = NameField()
-    platform = forms.ChoiceField(choices=Peer.Platform.choices, required=False)
+    platform = PlatformField()
     public_key = PublicKeyField()
-
-    def clean_platform(self) -> str:
-        return self.cleaned_data["platform"] or Peer.Platform.OTHER
 
 
 class RenameForm(forms.Form):

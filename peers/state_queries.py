@@ -22,7 +22,6 @@ from django.db.models.functions import Least
 
 from peers.models import (
     CONNECTED_WITHIN,
-    GATEWAY_SILENT_AFTER,
     LEASE_UNTIL,
     GatewayStatus,
     Interface,
@@ -137,8 +136,7 @@ def _watches(at: datetime) -> dict[int, Watch]:
     found: dict[int, Watch] = {}
     for gateway in GatewayStatus.objects.filter(attached=True):
         watch = found.setdefault(gateway.interface_id, Watch([], []))
-        silent = at - gateway.heartbeat_at > GATEWAY_SILENT_AFTER
-        (watch.silent if silent else watch.fresh).append(gateway)
+        (watch.silent if gateway.is_silent(at) else watch.fresh).append(gateway)
     return found
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.db import connection
 from django.db.models import QuerySet
 
-from peers.models import CONNECTED_WITHIN, GATEWAY_SILENT_AFTER, GatewayStatus, Interface, Peer, PeerStatus
+from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, Peer, PeerStatus
 
 
 class State(StrEnum):
@@ -73,12 +73,17 @@ def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:
 def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: datetime) -> Standing:  # noqa: FBT001
     """Return the standing that ``peer.statuses``, its keys and its interface's gateways add up to at ``at``."""
     heard = [gateway for gateway in gateways if gateway.attached]
-    silent = [gateway for gateway in heard if at - gateway.heartbeat_at > GATEWAY_SILENT_AFTER]
-    fresh = {gateway.gateway for gateway in heard if gateway not in silent}
+    silent = [gateway for gateway in heard if gateway.is_silent(at)]
+    fresh = {gateway.gateway: gateway for gateway in heard if not gateway.is_silent(at)}
     statuses = list(peer.statuses.all())
     on = [status for status in statuses if status.present]
-    state = _entitled_state(peer, on, statuses, fresh, at) if entitled else _barred_state(peer, on, heard, at)
-    best = max(on or statuses, key=_age_key, default=None)
+    if entitled:
+        state = _entitled_state(peer, on, statuses, fresh, at)
+    else:
+        state = _barred_state(peer, on, fresh, silent, at)
+    # Of who is connected, what a silent gateway last said, or one of a replaced key, is not part of that.
+    told = _live(peer, on, fresh) if state == State.CONNECTED else on or statuses
+    best = max(told, key=PeerStatus.recency, default=None)
     return Standing(
         state=state,
         since=_since(state, best, silent),
@@ -95,14 +100,17 @@ def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: dat
 
 
 def _entitled_state(
-    peer: Peer, on: list[PeerStatus], statuses: list[PeerStatus], fresh: set[str], at: datetime
+    peer: Peer,
+    on: list[PeerStatus],
+    statuses: list[PeerStatus],
+    fresh: dict[str, GatewayStatus],
+    at: datetime,
 ) -> State:
     if not fresh:
         return State.UNKNOWN
     if any(status.problem for status in statuses if status.gateway in fresh):
         return State.INVALID
-    current = {key.public_key for key in peer.keys.all() if key.retired_at is None}
-    live = [status for status in on if status.gateway in fresh and status.public_key in current]
+    live = _live(peer, on, fresh)
     if any(status.latest_handshake and at - status.latest_handshake < CONNECTED_WITHIN for status in live):
         return State.CONNECTED
     if live:
@@ -110,10 +118,20 @@ def _entitled_state(
     return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
 
 
-def _barred_state(peer: Peer, on: list[PeerStatus], heard: list[GatewayStatus], at: datetime) -> State:
+def _live(peer: Peer, on: list[PeerStatus], fresh: dict[str, GatewayStatus]) -> list[PeerStatus]:
+    """Return what gateways that report say of the peer's current key."""
+    current = {key.public_key for key in peer.keys.all() if key.retired_at is None}
+    return [status for status in on if status.gateway in fresh and status.public_key in current]
+
+
+def _barred_state(
+    peer: Peer,
+    on: list[PeerStatus],
+    fresh: dict[str, GatewayStatus],
+    silent: list[GatewayStatus],
+    at: datetime,
+) -> State:
     """Say that it is off only when every gateway that had it has read it back as gone."""
-    silent = [gateway for gateway in heard if at - gateway.heartbeat_at > GATEWAY_SILENT_AFTER]
-    fresh = {gateway.gateway for gateway in heard if gateway not in silent}
     if any(status.gateway not in fresh for status in on):
         return State.UNKNOWN
     # A gateway that dies between putting a peer on and writing it down leaves no trace of it.
@@ -121,7 +139,7 @@ def _barred_state(peer: Peer, on: list[PeerStatus], heard: list[GatewayStatus], 
         return State.UNKNOWN
     if any(status.held for status in on):
         return State.HELD
-    if on or not all(_has_seen_the_end(gateway, peer, at) for gateway in heard if gateway.gateway in fresh):
+    if on or not all(_has_seen_the_end(gateway, peer, at) for gateway in fresh.values()):
         return State.REVOKING
     return _reason(peer, at)
 
@@ -157,7 +175,3 @@ def _since(state: State, best: PeerStatus | None, silent: list[GatewayStatus]) -
     if state == State.UNKNOWN:
         return max((gateway.heartbeat_at for gateway in silent), default=None)
     return best.since if best and best.present else None
-
-
-def _age_key(status: PeerStatus) -> float:
-    return status.latest_handshake.timestamp() if status.latest_handshake else 0.0

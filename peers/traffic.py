@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
-from peers.models import Peer, PeerStatus, TrafficSample
+from peers.models import SAMPLES_KEPT, Peer, PeerStatus, TrafficSample
 
 DAY = timedelta(days=1)
-KEPT = timedelta(hours=48)
 INSTANT = timedelta(microseconds=1)  # what is read as a quarter begins went through in the one before
 
 
@@ -23,7 +22,7 @@ class Reading:
 
 def last_day(peer: Peer, at: datetime) -> list[tuple[datetime, int]]:
     """Return the bytes that went both ways in the day before ``at``: (when they were counted, how many), oldest first."""
-    taken = TrafficSample.objects.filter(peer=peer, at__gt=at - KEPT).values_list(
+    taken = TrafficSample.objects.filter(peer=peer, at__gt=at - SAMPLES_KEPT).values_list(
         "gateway__gateway", "at", "rx_bytes", "tx_bytes"
     )
     samples = [Reading(gateway, when, rx + tx) for gateway, when, rx, tx in taken]
@@ -31,7 +30,7 @@ def last_day(peer: Peer, at: datetime) -> list[tuple[datetime, int]]:
     current = [
         (status.since, Reading(status.gateway, at, status.rx_bytes + status.tx_bytes)) for status in now
     ]
-    begun = [Reading(reading.gateway, since, 0) for since, reading in current if since > at - KEPT]
+    begun = [Reading(reading.gateway, since, 0) for since, reading in current if since > at - SAMPLES_KEPT]
     return list(steps([*begun, *samples, *(reading for _, reading in current)], after=at - DAY))
 
 

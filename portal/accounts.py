@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,15 +16,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal import browsers, sessions
-from portal.models import User
+from portal.http import PersonRequest, SeeOther
 from portal.oidc.views import safe_next
 from portal.source import source
-
-
-class PersonRequest(HttpRequest):
-    """A request that the sign-in middleware has let through."""
-
-    user: User
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ def _end(request: PersonRequest, ended: QuerySet[UserSession]) -> bool:
 
 
 def _see_sessions() -> HttpResponse:
-    return HttpResponseRedirect(reverse("account_sessions"), status=303)
+    return SeeOther(reverse("account_sessions"))
 
 
 def _signed_in(session: UserSession, request: PersonRequest) -> SignedIn:

@@ -54,6 +54,17 @@ def end(sessions: QuerySet[UserSession], *, person: User, address: str | None) -
     return True
 
 
+def forget(person: User) -> None:
+    """End all sessions of the person's, and with each the enrolment links that it made; call it inside their restoration.
+
+    Whoever is suspended has no session by their row alone: with that row put right, a thief's would be back as well.
+    """
+    rows = UserSession.objects.filter(user=person)
+    keys = list(rows.select_for_update().values_list("session_key", flat=True))
+    Session.objects.filter(session_key__in=keys).delete()
+    rows.delete()
+
+
 @transaction.atomic
 def purge(at: datetime) -> None:
     """Delete the rows of everybody's sessions that are over: an address and a browser are nobody's business then."""

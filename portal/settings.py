@@ -96,13 +96,16 @@ DATABASES = {
         environment.text("DATABASE_URL"), conn_max_age=600, conn_health_checks=True
     ),
 }
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    application_name="latchkey",
+DATABASES["default"]["OPTIONS"] = {
+    # PostgreSQL's JIT spends a second compiling a plan that is dear by estimate alone and then runs for milliseconds.
+    "options": "-c jit=off",
+    **DATABASES["default"].get("OPTIONS", {}),
+    "application_name": "latchkey",
     # A page says within 3 s that the database is away: libpq's connect_timeout is in seconds, and tcp_user_timeout,
     # in milliseconds, ends a connection whose other end has fallen silent.
-    connect_timeout=2,
-    tcp_user_timeout=2500,
-)
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2500,
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},

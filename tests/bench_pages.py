@@ -4,15 +4,21 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from django.conf import settings
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 
 from deploy.demo.postgres import WEB, Cluster
 from peers.models import Peer
 from portal.models import User
-from tests import rows, scene
+from tests import company, rows
 from tests.conftest import Database
 
+# Nobody asks for the files, so none are collected.
+STORAGES = {
+    **settings.STORAGES,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 PEOPLE, PEERS = 20_000, 100_000
 TIMES = 30
 
@@ -30,9 +36,10 @@ def measure(
     connection.settings_dict.update(NAME=database.name, USER=WEB, HOST=str(cluster.socket), PORT="")
     with ExitStack() as stack:
         stack.callback(connection.close)
+        stack.enter_context(override_settings(STORAGES=STORAGES))
         wg0 = rows.interface(ipv4_pool="10.64.0.0/12", ipv6_pool="fd00:77::/64")
-        scene.crowd(database, wg0, PEOPLE, PEERS)
-        peer = Peer.objects.filter(revoked_at=None).order_by("host")[PEERS // 2]
+        company.fill(database, wg0, people=PEOPLE, peers=PEERS)
+        peer = Peer.objects.filter(revoked_at=None, owner__is_active=True).order_by("host")[PEERS // 2]
         admin = User.objects.create_user(
             issuer="x", sub="admin", is_staff=True, is_superuser=True, name="Admin"
         )
@@ -63,7 +70,7 @@ def pages(peer: Peer, admin: User) -> list[tuple[str, str, User, str]]:
 
 
 def seconds(person: User, path: str) -> list[float]:
-    browser = Client()
+    browser = Client(SERVER_NAME=settings.ALLOWED_HOSTS[0])
     browser.force_login(person)
     assert browser.get(path).status_code == 200, path
     return [_once(browser, path) for _ in range(TIMES)]

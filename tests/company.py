@@ -9,7 +9,7 @@ AT_ONCE = 10_000
 def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
     """Make ``people`` and spread ``peers`` over them: one in five revoked, and of the rest one in three connected.
 
-    A gateway called ``gw`` holds ``wg0`` and has just reported.
+    A gateway called ``gw`` holds ``wg0`` and has just reported, with samples of the last hour; the audit has every enrolment.
     """
     database.sql(
         f"""INSERT INTO portal_user (password, is_superuser, issuer, sub, email, name, groups_claim, is_active, is_staff,
@@ -49,5 +49,14 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
                 CASE host % 3 WHEN 0 THEN now() WHEN 1 THEN now() - host * interval '1 minute' END, '', 0, 0, false, ''
             FROM peers_peer peer JOIN peers_peerkey key ON key.peer_id = peer.id
                 JOIN portal_user owner ON owner.id = peer.owner_id"""
+    )
+    database.sql(
+        f"""INSERT INTO peers_auditevent (at, actor_kind, actor_id, gateway, action, peer_id, interface_id, person_id, old, new,
+                reason)
+            SELECT enrolled_at, 'person', owner_id, '', 'enrol', id, {wg0.pk}, owner_id, '{{}}', '{{}}', '' FROM peers_peer;
+            INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)
+            SELECT gateway.id, peer_id, date_bin('15 min', now(), '2000-01-01') - q * interval '15 min', 1000 - q, 1000 - q
+            FROM peers_peerstatus, peers_gatewaystatus gateway, generate_series(0, 3) q
+            WHERE present AND latest_handshake > now() - interval '3 minutes'"""
     )
     database.sql("VACUUM ANALYZE")

@@ -102,6 +102,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self._must_see(request)
+        if "\0" in "".join(request.GET.dict().values()):
+            raise BadRequest  # which no record of the export could hold
         try:
             events = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:

@@ -79,8 +79,8 @@ def enrolments(since: datetime) -> Iterable[tuple[datetime, int]]:
 def connected(since: datetime, at: datetime, *, shared: bool) -> list[tuple[datetime, int]]:
     """Return (beginning of a quarter of an hour, how many devices were connected in it), for those that had any.
 
-    ``shared``: two gateways may have seen one device. A quarter that is over never changes, so what was counted of it is kept: a day of many samples is not counted anew
-    on each look.
+    ``shared``: two gateways may have seen one device. A quarter that is over never changes, so what was counted of it is
+    kept: days of many samples are not counted anew on each look.
     """
     finished = _still_to_show(cache.get(FINISHED), since)
     after = max(finished, default=None)

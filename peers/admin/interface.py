@@ -42,6 +42,9 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return False  # no filter is offered; of its own accord Django would take an expression that PostgreSQL cannot read
+
     def save_model(self, request: HttpRequest, obj: Interface, form: Any, change: bool) -> None:  # noqa: FBT001
         services.save_interface(actor=actor(request), interface=obj)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
-from peers.models import GATEWAY_SILENT_AFTER, GatewayStatus, Interface
+from peers.models import GatewayStatus, Interface
 
 NEARLY_FULL = 0.9
 ENDLESS = 1 << 32  # numbers; an IPv6 pool alone has more than anyone can give
@@ -110,6 +110,6 @@ def ago(then: datetime, at: datetime) -> str:
 
 
 def _heard(row: GatewayStatus, at: datetime) -> Heard:
-    if at - row.heartbeat_at > GATEWAY_SILENT_AFTER:
+    if row.is_silent(at):
         return Heard.SILENT
     return Heard.FRESH if row.attached else Heard.UNATTACHED

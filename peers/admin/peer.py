@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -102,6 +102,14 @@ class PeerAdmin(ReadOnlyAdmin):
 
     def restore(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._of_one(request, RESTORE, pk, allowed=self.has_suspend_permission(request))
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Peer], *rest: Any
+    ) -> HttpResponse | None:
+        try:
+            return super().response_action(request, queryset, *rest)
+        except ValidationError:  # an id that no device could have
+            raise BadRequest from None
 
     def _of_selected(self, request: HttpRequest, act: Act, queryset: QuerySet[Peer]) -> HttpResponse | None:
         peers = list(queryset.select_related("owner", "interface"))

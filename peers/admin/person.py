@@ -1,6 +1,5 @@
 """People, as the identity provider describes them; whether they may use the portal is decided here."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -78,7 +77,7 @@ class UserAdmin(ReadOnlyAdmin):
             known = {
                 "title": _("Restore a person"),
                 "count": count,
-                "lost": _away_for_too_long(person, timezone.now()),
+                "lost": services.away_too_long(person, timezone.now()),
                 "days": settings.LATCHKEY_RESTORE_DEVICES_WITHIN,
             }
             return self._ask(request, "restore", person, form, known)
@@ -127,9 +126,3 @@ def _devices(peers: QuerySet[Peer]) -> list[Device]:
     shown = list(peers.select_related("interface", "owner").order_by("-enrolled_at", "pk")[:SHOWN])
     found = standings(Peer.objects.filter(pk__in=[peer.pk for peer in shown]), database_now())
     return [Device(peer, found[peer.pk]) for peer in shown]
-
-
-def _away_for_too_long(person: User, at: datetime) -> bool:
-    """Return whether ``restore_person`` will revoke this person's devices; a test holds the two together."""
-    within = timedelta(days=settings.LATCHKEY_RESTORE_DEVICES_WITHIN)
-    return person.suspended_at is None or at - person.suspended_at > within

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.filters import ListFilter, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -38,6 +40,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in set(self._offered())
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        columns = {name + ending for name in self.list_filter if isinstance(name, str) for ending in EXACTLY}
+        if any("\0" in value for name in columns for value in request.GET.getlist(name)):
+            raise BadRequest  # which no text of PostgreSQL's holds
+        return super().get_changelist_instance(request)
 
     def _offered(self) -> Iterator[str]:
         """Return the names of the parameters that the filters of the list know."""

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-from peers.models import CONNECTED_WITHIN, GatewayStatus
+from peers.models import CONNECTED_WITHIN, SAMPLES_KEPT, GatewayStatus
 
 QUARTER = timedelta(minutes=15)
-KEPT = timedelta(hours=48)
 AT_ONCE = 1000  # rows a statement: a revocation waits for no more than two of them
 SOME_QUARTER = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -47,7 +46,7 @@ class Samples:
         if quarter == self._done:
             return
         taken = self._execute(TAKE, quarter=quarter, connected_after=at - CONNECTED_WITHIN)
-        dropped = self._execute(DROP, kept_from=at - KEPT)
+        dropped = self._execute(DROP, kept_from=at - SAMPLES_KEPT)
         if max(taken, dropped) < AT_ONCE:
             self._done = quarter
 

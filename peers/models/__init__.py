@@ -15,6 +15,7 @@ from peers.models.peer import (
 from peers.models.status import (
     CONNECTED_WITHIN,
     GATEWAY_SILENT_AFTER,
+    SAMPLES_KEPT,
     GatewayStatus,
     PeerStatus,
     TrafficSample,
@@ -24,6 +25,7 @@ __all__ = [
     "CONNECTED_WITHIN",
     "GATEWAY_SILENT_AFTER",
     "LEASE_UNTIL",
+    "SAMPLES_KEPT",
     "Address",
     "AuditEvent",
     "BarredKey",

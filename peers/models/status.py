@@ -1,6 +1,6 @@
 """What gateways read back; written by them alone."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,6 +12,7 @@ from peers.models.peer import Peer
 
 GATEWAY_SILENT_AFTER = timedelta(seconds=15)
 CONNECTED_WITHIN = timedelta(minutes=3)
+SAMPLES_KEPT = timedelta(hours=48)
 
 
 class PeerStatus(models.Model):
@@ -39,6 +40,10 @@ class PeerStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.peer_id} on {self.gateway}"
+
+    def recency(self) -> float:
+        """Return what the latest of several statuses has the highest of; 0 without a handshake."""
+        return self.latest_handshake.timestamp() if self.latest_handshake else 0.0
 
 
 class GatewayStatus(models.Model):
@@ -76,6 +81,10 @@ class GatewayStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.interface} on {self.gateway}"
+
+    def is_silent(self, at: datetime) -> bool:
+        """Say whether at ``at``, the database's time, its last heartbeat is too long ago for it to know what is on."""
+        return at - self.heartbeat_at > GATEWAY_SILENT_AFTER
 
 
 class TrafficSample(models.Model):

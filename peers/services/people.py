@@ -8,6 +8,7 @@ from django.db import transaction
 from peers.models import Peer
 from peers.services.acts import Actor, record
 from peers.services.changes import revoke
+from portal import sessions
 from portal.models import User
 
 TOO_LONG = "Its owner was suspended for too long."
@@ -27,7 +28,7 @@ def suspend_person(*, actor: Actor, person: User, at: datetime, reason: str) -> 
 
 @transaction.atomic
 def restore_person(*, actor: Actor, person: User, at: datetime, reason: str = "") -> User:
-    """Return the person as no longer suspended; twice changes nothing.
+    """Return the person as no longer suspended; twice changes nothing. They have to sign in again.
 
     Their devices come back with them, unless they were away for longer than LATCHKEY_RESTORE_DEVICES_WITHIN: then the
     devices are revoked, since nobody knows where those have been.
@@ -38,6 +39,7 @@ def restore_person(*, actor: Actor, person: User, at: datetime, reason: str = ""
     if away_too_long(row, at):
         for peer in Peer.objects.filter(owner=row, revoked_at=None):
             revoke(actor=actor, peer=peer, at=at, reason=TOO_LONG)
+    sessions.forget(row)
     old = {
         "suspended_at": row.suspended_at.isoformat() if row.suspended_at else None,
         "suspend_reason": row.suspend_reason,

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from peers.models import EnrolLink, FreedNumber, Peer, PeerKey, PeerStatus, TrafficSample
+from peers.models import SAMPLES_KEPT, EnrolLink, FreedNumber, Peer, PeerKey, PeerStatus, TrafficSample
 from peers.services.acts import Actor, record
 from peers.services.refused import NotOwner
 
@@ -28,12 +28,15 @@ def prunable(*, before: datetime, at: datetime) -> QuerySet[Peer]:
 
 @transaction.atomic
 def prune(*, actor: Actor, before: datetime, at: datetime) -> int:
-    """Delete a thousand prunable peers, and the old links; return how many peers went, 0 when none is left.
+    """Delete a thousand prunable peers, with old links and samples; return how many peers went, 0 when none is left.
 
     Peers that somebody works on at this moment are left for the next time. Raises NotOwner: no other role may.
     """
     _must_be_owner()
     EnrolLink.objects.filter(expires_at__lt=before).delete()
+    # A gateway drops its own, and must not wait for us; those of one that is gone would stay for ever.
+    old = at - SAMPLES_KEPT
+    TrafficSample.objects.filter(at__lt=old, gateway__heartbeat_at__lt=old).delete()
     waiting = prunable(before=before, at=at).select_for_update(of=("self",), skip_locked=True)
     rows = list(waiting.order_by("pk")[:AT_ONCE])
     if rows:

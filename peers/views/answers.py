@@ -5,18 +5,21 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from peers import services
 from peers.configuration import configuration
 from peers.forms import errors_of
 from peers.models import Peer
 from peers.wireguard.config import file_name
-from portal.models import User
+from portal.http import PersonRequest, SeeOther
 from portal.source import source
 
 STATUSES = {
@@ -24,16 +27,6 @@ STATUSES = {
     services.NotReady.code: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 FIELDS = {services.KeyInUse.code: "public_key", services.KeyRevoked.code: "public_key"}
-
-
-class PersonRequest(HttpRequest):
-    """A request that the sign-in middleware has let through."""
-
-    user: User
-
-
-class SeeOther(HttpResponseRedirect):
-    status_code = HTTPStatus.SEE_OTHER
 
 
 def own_peer(request: PersonRequest, pk: UUID, **also: Any) -> Peer:
@@ -46,18 +39,27 @@ def actor(request: PersonRequest) -> services.Actor:
     return services.Actor(user=request.user, source=source(request))
 
 
-def new_configuration(request: PersonRequest, peer: Peer, status: HTTPStatus) -> HttpResponse:
-    """Return what the page needs to put its private key in; without JavaScript, send on to the device's page."""
-    if not asks_for_json(request):
-        return SeeOther(peer.get_absolute_url())
-    answer = {
+def new_configuration(request: HttpRequest, peer: Peer, status: HTTPStatus, *, done: str) -> HttpResponse:
+    """Return what the page needs to put its private key in.
+
+    Without JavaScript, send on to the device's page, which then begins with ``done`` and what a device with a key of its
+    own needs now.
+    """
+    if asks_for_json(request):
+        status_url = reverse("status", args=[peer.pk])
+        return JsonResponse(configuration_answer(peer) | {"status_url": status_url}, status=status)
+    link = (done, reverse("config", args=[peer.pk]), _("Download configuration"))
+    messages.success(request, format_html('{} <a href="{}" download>{}</a>', *link))
+    return SeeOther(peer.get_absolute_url())
+
+
+def configuration_answer(peer: Peer) -> dict[str, Any]:
+    return {
         "id": peer.pk,
         "url": peer.get_absolute_url(),
-        "status_url": reverse("status", args=[peer.pk]),
         "file_name": file_name(peer.name),
         "config": configuration(peer),
     }
-    return JsonResponse(answer, status=status)
 
 
 def refusal(

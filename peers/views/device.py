@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from peers import services
-from peers.configuration import configuration, stale
+from peers.configuration import configuration
 from peers.forms import KeyForm, RenameForm
 from peers.models import Peer
 from peers.plots import Plot, plot, quarters
@@ -22,8 +22,6 @@ from peers.presentation import WORDS, Device
 from peers.states import database_now, standing
 from peers.traffic import last_day
 from peers.views.answers import (
-    PersonRequest,
-    SeeOther,
     actor,
     errors,
     json_error,
@@ -32,6 +30,7 @@ from peers.views.answers import (
     refusal,
 )
 from peers.wireguard.config import file_name
+from portal.http import PersonRequest, SeeOther
 
 QUARTERS_A_DAY = 96
 
@@ -99,7 +98,7 @@ def replace_key(request: PersonRequest, pk: UUID) -> HttpResponse:
         peer = services.replace_key(actor=actor(request), peer=peer, public_key=key, at=timezone.now())
     except services.Refused as refused:
         return refusal(request, form, refused, _key_page, peer)
-    return new_configuration(request, peer, HTTPStatus.OK)
+    return new_configuration(request, peer, HTTPStatus.OK, done=_("The key is replaced."))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -120,7 +119,6 @@ def _device_page(request: PersonRequest, form: RenameForm, peer: Peer) -> HttpRe
         "form": form,
         "words": WORDS,
         "traffic": _traffic(peer, at),
-        "stale": stale(peer),
         "provider_id": next(
             (known.id for known in settings.OIDC_PROVIDERS if known.issuer == request.user.issuer), None
         ),

@@ -5,13 +5,10 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.db.models import F
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -20,7 +17,8 @@ from peers.forms import EnrolForm
 from peers.models import Peer
 from peers.presentation import WORDS, Device, guess
 from peers.states import State, database_now, standings
-from peers.views.answers import PersonRequest, actor, asks_for_json, errors, new_configuration, refusal
+from peers.views.answers import actor, errors, new_configuration, refusal
+from portal.http import PersonRequest
 
 LISTED = 100
 PHONES = {Peer.Platform.IOS, Peer.Platform.ANDROID}
@@ -38,23 +36,14 @@ def devices(request: PersonRequest) -> HttpResponse:
         enrolled = _enrol(request, form.cleaned_data)
     except services.Refused as refused:
         return refusal(request, form, refused, _devices_page)
-    if not asks_for_json(request):
-        _offer_configuration(request, enrolled.peer)
-    return new_configuration(
-        request, enrolled.peer, HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK
-    )
+    status = HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK
+    return new_configuration(request, enrolled.peer, status, done=_("Enrolled."))
 
 
 def _enrol(request: PersonRequest, wanted: dict[str, Any]) -> services.Enrolled:
     if wanted["interface"] is None:
         raise services.NotEntitled
     return services.enrol(actor=actor(request), owner=request.user, at=timezone.now(), **wanted)
-
-
-def _offer_configuration(request: PersonRequest, peer: Peer) -> None:
-    """Have the next page, which is the device's, begin with what a device with a key of its own needs now."""
-    link = (_("Enrolled."), reverse("config", args=[peer.pk]), _("Download configuration"))
-    messages.success(request, format_html('{} <a href="{}" download>{}</a>', *link))
 
 
 def _devices_page(request: PersonRequest, form: EnrolForm) -> HttpResponse:

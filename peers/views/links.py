@@ -19,13 +19,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from peers import qr, services
-from peers.configuration import configuration
 from peers.forms import LinkForm, RedeemForm
 from peers.models import EnrolLink, Peer
 from peers.presentation import WORDS, guess
-from peers.views.answers import PersonRequest, SeeOther, actor, asks_for_json, errors, json_error, refusal
-from peers.wireguard.config import file_name
+from peers.views.answers import actor, asks_for_json, configuration_answer, errors, json_error, refusal
 from portal import errors as pages
+from portal.http import PersonRequest, SeeOther
 from portal.source import source
 
 
@@ -38,13 +37,16 @@ def enrol_link(request: PersonRequest) -> HttpResponse:
     if (interface := form.cleaned_data["interface"]) is None:
         return refusal(request, form, services.NotEntitled(), _link_page)
     session_key = request.session.session_key or ""
-    link, token = services.make_link(
-        actor=actor(request),
-        owner=request.user,
-        interface=interface,
-        session_key=session_key,
-        at=timezone.now(),
-    )
+    try:
+        link, token = services.make_link(
+            actor=actor(request),
+            owner=request.user,
+            interface=interface,
+            session_key=session_key,
+            at=timezone.now(),
+        )
+    except services.LinkInvalid:  # the session was ended meanwhile
+        return SeeOther(reverse("account_login"))
     return _link_page(request, form, link, f"{settings.LATCHKEY_URL}{reverse('enrol')}#{token}")
 
 
@@ -89,16 +91,10 @@ def _state(link: EnrolLink, at: datetime) -> str:
 
 def _new_configuration(request: HttpRequest, enrolled: services.Enrolled) -> HttpResponse:
     """Return what the page needs to put its private key in. It has no session, so there is no status to follow."""
-    peer = enrolled.peer
     if not asks_for_json(request):
-        return SeeOther(peer.get_absolute_url())
-    answer = {
-        "id": peer.pk,
-        "url": peer.get_absolute_url(),
-        "file_name": file_name(peer.name),
-        "config": configuration(peer),
-    }
-    return JsonResponse(answer, status=HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK)
+        return SeeOther(enrolled.peer.get_absolute_url())
+    status = HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK
+    return JsonResponse(configuration_answer(enrolled.peer), status=status)
 
 
 def _no_longer_valid(request: HttpRequest, invalid: services.LinkInvalid) -> HttpResponse:

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_POST
 from peers import services
 from peers.models import Peer
 from peers.stale import fingerprint
-from peers.views.answers import PersonRequest, SeeOther, actor, asks_for_json, json_error, own_peer
+from peers.views.answers import actor, asks_for_json, json_error, own_peer
+from portal.http import PersonRequest, SeeOther
 
 
 @require_POST

@@ -1,9 +1,10 @@
 // Show a new configuration once. The private key lives in this module's memory until the page is left, nowhere else.
 
+import { saveFile } from "./files.js";
 import { follow } from "./poll.js";
 import { drawQr } from "./qr.js";
 import { sentence } from "./sentences.js";
-import { showState } from "./states.js";
+import { showState, showUnknown } from "./states.js";
 import { arrange, here } from "./ways.js";
 
 const PLACEHOLDER = "REPLACE_WITH_YOUR_PRIVATE_KEY";
@@ -51,12 +52,7 @@ function listen(answer) {
 }
 
 function download(fileName) {
-  const link = document.createElement("a");
-  // Not text/plain: some browsers add .txt to the name, and the apps then do not know the file.
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
-  link.download = fileName;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  saveFile(fileName, text);
   keep("downloaded");
 }
 
@@ -81,12 +77,17 @@ function forget() {
 }
 
 function waitForConnection(url) {
-  follow([url], (status) => {
-    const connected = status.state === "connected";
+  const show = (status) => {
     showState(panel, status);
-    slot("waiting").hidden = connected;
-    slot("connected").hidden = !connected;
-    document.title = sentence(connected ? "title-connected" : "title-waiting");
-    if (connected) saved = true; // it is in use, so it is kept
-  });
+    say(status.state === "connected");
+  };
+  const lost = () => showUnknown(panel) && say(false);
+  follow([url], show, undefined, lost);
+}
+
+function say(connected) {
+  slot("waiting").hidden = connected;
+  slot("connected").hidden = !connected;
+  document.title = sentence(connected ? "title-connected" : "title-waiting");
+  if (connected) saved = true; // it is in use, so it is kept
 }

@@ -2,19 +2,26 @@
 
 import { follow } from "./poll.js";
 import { sentence } from "./sentences.js";
-import { label, showState } from "./states.js";
+import { label, showState, showUnknown } from "./states.js";
 import { localise } from "./times.js";
 
 const elements = [...document.querySelectorAll("[data-status-url]")];
 const urls = elements.map((element) => element.dataset.statusUrl);
 
 localise();
-follow(urls, show, end);
+follow(urls, show, end, lost);
 
 function show(status, index) {
   showState(elements[index], status);
-  const { name } = elements[index].dataset;
-  if (name) document.title = `${label(status.state)} · ${name}`;
+  entitle(elements[index], status.state);
+}
+
+function lost() {
+  for (const element of elements) if (showUnknown(element)) entitle(element, "unknown");
+}
+
+function entitle({ dataset: { name } }, state) {
+  if (name) document.title = `${label(state)} · ${name}`;
 }
 
 function end(status) {

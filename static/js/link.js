@@ -1,10 +1,9 @@
 // The phone's page of a link: take the token out of the address, make the keys here, and use the link by one POST.
 
 import { showConfiguration } from "./configuration.js";
-import { Unsupported, WeakRandomness, generateKeyPair } from "./keypair.js";
-import { sentence } from "./sentences.js";
+import { generateKeyPair } from "./keypair.js";
+import { refusalOf, send, setBusy, tell } from "./send.js";
 
-const TIMEOUT = 15_000; // ms
 const GONE = 410;
 
 const before = document.querySelector("[data-before]");
@@ -28,38 +27,25 @@ function take() {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (button.disabled) return;
-  busy(true);
-  say({});
+  setBusy(form, true);
+  tell(form, {});
   try {
     pair ??= await generateKeyPair();
-    const answer = await send(pair.publicKey);
-    if (answer) finish(answer);
-    else show(false);
+    finish(await send(form, bodyWith(pair.publicKey)));
   } catch (error) {
-    say(reason(error));
+    if (error.field === "public_key") pair = null; // this key is refused for ever: the next try makes another
+    if (error.status === GONE) show(false);
+    else tell(form, refusalOf(error));
   } finally {
-    busy(false);
+    setBusy(form, false);
   }
 });
 
-class Refused extends Error {
-  constructor({ message, field }) {
-    super(message);
-    this.field = field;
-  }
-}
-
-/** Return the server's answer, null when the link is no longer valid. */
-async function send(publicKey) {
+function bodyWith(publicKey) {
   const body = new FormData(form);
   body.set("token", token);
   body.set("public_key", publicKey);
-  const options = { method: "POST", body, headers: { Accept: "application/json" }, redirect: "manual" };
-  const response = await fetch(form.action, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
-  if (response.ok) return response.json();
-  if (response.status === GONE) return null;
-  const { error } = await response.json().catch(() => ({}));
-  throw new Refused(error ?? { message: sentence("link-failed") });
+  return body;
 }
 
 function finish(answer) {
@@ -72,24 +58,4 @@ function show(valid) {
   before.hidden = !valid;
   invalid.hidden = valid;
   if (!valid) invalid.focus();
-}
-
-function reason(error) {
-  if (error instanceof Refused) return error;
-  if (error instanceof WeakRandomness) return { message: sentence("link-weak") };
-  return { message: sentence(error instanceof Unsupported ? "link-unsupported" : "link-lost") };
-}
-
-function say({ message = "", field }) {
-  const { name } = form.elements;
-  const isName = field === "name";
-  name.setAttribute("aria-invalid", String(isName));
-  form.querySelector("[data-error-for=name]").textContent = isName ? message : "";
-  form.querySelector("[data-slot=error]").textContent = isName ? "" : message;
-  if (isName) name.focus();
-}
-
-function busy(yes) {
-  button.disabled = yes;
-  form.setAttribute("aria-busy", String(yes));
 }

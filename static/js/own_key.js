@@ -1,6 +1,7 @@
 // The "Use my own key" part of a form: what is pasted or dropped is looked at here before anything is sent.
 
-import { publicKeyIn, publicKeyOf } from "./public_key_text.js";
+import { watchFiles } from "./files.js";
+import { publicKeyIn, publicKeyInFile } from "./public_key_text.js";
 import { sentence } from "./sentences.js";
 
 /** Watch `form`; return a function that says whether its pasted key may be sent. */
@@ -22,20 +23,6 @@ export function watchOwnKey(form) {
     event.preventDefault(); // so that a private key never reaches the field
     take(publicKeyIn(event.clipboardData.getData("text")));
   });
-  watchFiles(form, async (file) => take(await publicKeyOf(file)));
+  watchFiles(form.querySelector("input[type=file]"), async (file) => take(await publicKeyInFile(file)));
   return () => take(publicKeyIn(input.value));
-}
-
-function watchFiles(form, take) {
-  const picker = form.querySelector("input[type=file]");
-  picker.addEventListener("change", () => {
-    if (picker.files.length) take(picker.files[0]);
-    picker.value = ""; // the same file may be chosen again after a refusal
-  });
-  // On the whole window: a browser opens a file that is dropped beside the target, and the page would be lost.
-  window.addEventListener("dragover", (event) => event.preventDefault());
-  window.addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
-  });
 }

@@ -21,7 +21,7 @@ export function publicKeyIn(text, fileName = "") {
 }
 
 /** The same for a file, which is read here and not sent. */
-export async function publicKeyOf(file) {
+export async function publicKeyInFile(file) {
   if (file.size > LONGEST) return { refusal: "no-public-key" };
   return publicKeyIn(await file.text(), file.name);
 }

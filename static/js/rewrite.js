@@ -1,6 +1,7 @@
 // Give an old configuration file the network's new settings, in this page: its private key is never sent.
 
 import { privateKeyOf } from "./conf_text.js";
+import { saveFile, watchFiles } from "./files.js";
 import { drawQr } from "./qr.js";
 import { sentence } from "./sentences.js";
 
@@ -9,21 +10,11 @@ const FILE_NAME = /filename="([^"]+)"/;
 
 const card = document.querySelector("section[data-stale]");
 const slot = (name) => card.querySelector(`[data-slot=stale-${name}]`);
-const picker = card.querySelector("input[type=file]");
 const form = card.querySelector("form[data-configured]");
 let rewritten = null; // {text, name}, until the page is left
 
 slot("drop").hidden = false;
-picker.addEventListener("change", () => {
-  if (picker.files.length) take(picker.files[0]);
-  picker.value = ""; // the same file may be chosen again after a refusal
-});
-// On the whole window: a browser opens a file that is dropped beside the target, and the page would be lost.
-window.addEventListener("dragover", (event) => event.preventDefault());
-window.addEventListener("drop", (event) => {
-  event.preventDefault();
-  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
-});
+watchFiles(card.querySelector("input[type=file]"), take);
 slot("download").addEventListener("click", download);
 window.addEventListener("pagehide", forget);
 
@@ -55,12 +46,7 @@ function show(made) {
 }
 
 async function download() {
-  const link = document.createElement("a");
-  // Not text/plain: some browsers add .txt to the name, and the apps then do not know the file.
-  link.href = URL.createObjectURL(new Blob([rewritten.text], { type: "application/octet-stream" }));
-  link.download = rewritten.name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  saveFile(rewritten.name, rewritten.text);
   const noted = await note().catch(() => false);
   slot("noted").textContent = sentence(noted ? "stale-done" : "stale-not-noted");
   for (const element of [form, slot("badge")]) element.hidden = noted;

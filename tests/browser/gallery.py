@@ -121,14 +121,16 @@ def _let_it_look_used(stack: Stack, peer: Peer) -> None:
     """Write what a gateway would after a day of use; the gateway writes this peer again only once something changes."""
     stack.gateway.eventually(lambda: peer.statuses.filter(present=True))
     stack.database.sql(
-        f"""UPDATE peers_peerstatus SET latest_handshake = now() + interval '1 hour', rx_bytes = 90000000,
-            tx_bytes = 640000000, connected_since = now() - interval '3 hours', since = now() - interval '20 hours',
+        f"""UPDATE peers_peerstatus SET latest_handshake = now() + interval '1 hour', connected_since = now() - interval '3 hours', since = now() - interval '20 hours',
             endpoint = '203.0.113.9:40112' WHERE peer_id = '{peer.pk}';
         INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)
             SELECT (SELECT min(id) FROM peers_gatewaystatus), '{peer.pk}',
-                date_bin('15 min', now(), '2000-01-01') - (70 - q) * interval '15 min',
-                q * 1000000 + (q * q * 7919) % 900000, q * 8000000 + (q * q * 104729) % 9000000
-            FROM generate_series(1, 70) AS q WHERE q NOT BETWEEN 20 AND 45"""
+                date_bin('15 min', now(), '2000-01-01') - (70 - quarter) * interval '15 min',
+                sum(1000000 + quarter * 7919 % 900000) OVER (ORDER BY quarter),
+                sum(8000000 + quarter * 1047290 % 9000000) OVER (ORDER BY quarter)
+            FROM generate_series(1, 70) AS quarter WHERE quarter NOT BETWEEN 20 AND 45;
+        UPDATE peers_peerstatus SET (rx_bytes, tx_bytes) = (SELECT max(rx_bytes) + 700000, max(tx_bytes) + 5000000
+            FROM peers_trafficsample sample WHERE sample.peer_id = '{peer.pk}') WHERE peer_id = '{peer.pk}'"""
     )
 
 

@@ -87,6 +87,15 @@ def test_pending_and_then_unknown_while_the_gateway_is_silent(alice: Page, devic
     services.revoke(actor=services.Actor(), peer=late, at=timezone.now())
 
 
+def test_a_page_that_hears_nothing_any_more_takes_back_what_it_says(alice: Page, device: Peer):
+    read(alice, device)
+    expect_state(alice, "Live", "Switch its tunnel on")
+    alice.context.set_offline(True)
+    expect_state(alice, "Unknown", "heard nothing for a while", within=WHILE_IT_LASTS)
+    alice.context.set_offline(False)
+    expect_state(alice, "Live", "Switch its tunnel on", within=WHILE_IT_LASTS)
+
+
 def test_revoking_and_then_revoked_with_the_reason(alice: Page, device: Peer, stack: Stack):
     stack.gateway.eventually(lambda: PeerStatus.objects.filter(peer=device, present=True))
     read(alice, device)
@@ -121,11 +130,13 @@ def test_signed_out_offers_to_sign_in_again_and_with_a_full_tunnel_says_how(
     Interface.objects.update(client_allowed_ips=["0.0.0.0/0", "::/0"])
     ago = timezone.now() - wg0.lease - timedelta(minutes=1)
     try:
-        User.objects.filter(pk=alice_row.pk).update(signed_in_at=ago)
         read(alice, device)
+        expect_state(alice, "Live", "Switch its tunnel on")
+        User.objects.filter(pk=alice_row.pk).update(signed_in_at=ago)
         expect_state(alice, "Sign-in over", "Sign in again")
-        expect(alice.get_by_text("switch the tunnel off, sign in, switch it on again")).to_be_visible()
-        alice.get_by_role("button", name="Sign in again").click()
+        offer = alice.locator("[data-shown-while=signed_out]")
+        expect(offer).to_contain_text("switch the tunnel off, sign in, switch it on again")
+        offer.get_by_role("button", name="Sign in again").click()
         at_the_provider(alice, "alice")
         expect_state(alice, "Live", "Switch its tunnel on")
     finally:

@@ -615,3 +615,48 @@ def test_settings_that_cannot_work_are_refused_on_the_form(admin, wg0, subtests)
             assert answer.status_code == 200
             assert "errorlist" in answer.content.decode()
     assert kept() == before
+
+
+# --- What no page of ours sends ---
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "name__regex=(",
+        "name=wg0",
+        "enrol_groups=x",
+        "lease=x",
+        "dns=(",
+        "public_key__startswith=A",
+        "peers__owner__password=!",
+    ],
+)
+def test_no_column_of_interfaces_is_looked_up_by_an_address(admin, query):
+    assert admin.get(f"/admin/peers/interface/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "peer/?platform__exact=%00",
+        "auditevent/?actor_kind__exact=%00",
+        "auditevent/?actor_kind__exact=person&actor_kind__exact=%00",
+    ],
+)
+def test_a_sign_that_no_text_holds_is_refused(admin, laptop, query):
+    assert admin.get(f"/admin/peers/{query}").status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_export_by_such_a_filter_is_refused_and_not_on_record(admin, kind):
+    for query in ("q=%00", "from=%00", "action=%00", "p=%00"):
+        assert admin.post(f"{AUDIT}export.{kind}?{query}").status_code == 400
+    assert not AuditEvent.objects.filter(action="export_audit").exists()
+
+
+@pytest.mark.parametrize("selected", ["", "x", "\0", "-1"])
+def test_a_selection_of_what_is_no_id_is_refused(admin, laptop, selected):
+    sent = {"action": "suspend_selected", "_selected_action": [selected, str(laptop.pk)], "index": "0"}
+    assert admin.post(PEERS, {**sent, "apply": "1", "reason": "by mistake"}).status_code == 400
+    assert not Peer.objects.exclude(suspended_at=None).exists()

@@ -50,6 +50,12 @@ def test_the_portal_is_ready_with_its_database_and_migrations():
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "gateways": []})
 
 
+def test_the_database_compiles_no_plan_for_the_portal():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW jit")
+        assert cursor.fetchone() == ("off",)
+
+
 def test_it_is_not_ready_without_its_database():
     take_database_away()
     answer = Client().get("/readyz")
@@ -58,7 +64,9 @@ def test_it_is_not_ready_without_its_database():
 
 
 def test_it_is_not_ready_while_a_migration_is_missing(database):
-    database.sql("DELETE FROM django_migrations WHERE app = 'portal' AND name = '0003_suspended_people_and_mail'")
+    database.sql(
+        "DELETE FROM django_migrations WHERE app = 'portal' AND name = '0003_suspended_people_and_mail'"
+    )
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "migrations are missing")
 

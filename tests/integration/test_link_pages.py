@@ -1,9 +1,12 @@
 """The link that hands an enrolment to a phone, over HTTP: its code, its one use, and how little it tells anybody else."""
 
 import re
+from contextlib import closing
 from datetime import timedelta
+from threading import Thread
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
@@ -15,6 +18,8 @@ from django.utils import timezone
 from peers import qr, services, stale
 from peers.models import AuditEvent, EnrolLink, Interface, Peer
 from tests import rows
+from tests.conftest import WEB
+from tests.integration.test_services import wait_for_a_lock
 
 JSON = {"Accept": "application/json"}
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)"
@@ -134,6 +139,19 @@ def test_a_person_without_any_network_gets_no_link(client):
     Interface.objects.update(enrol_groups=["staff"])
     answer = client.post("/devices/link")
     assert answer.status_code == 403
+    assert not EnrolLink.objects.exists()
+
+
+def test_who_is_signed_out_while_a_link_is_made_signs_in_again(client, database):
+    answers = []
+    with closing(psycopg2.connect(database.url(WEB))) as leaving, leaving.cursor() as cursor:
+        cursor.execute("DELETE FROM django_session WHERE session_key = %s", [client.session.session_key])
+        maker = Thread(target=lambda: answers.append(client.post("/devices/link")))
+        maker.start()
+        wait_for_a_lock(database)
+        leaving.commit()
+        maker.join(10)
+    assert (answers[0].status_code, answers[0]["Location"]) == (303, "/accounts/login/")
     assert not EnrolLink.objects.exists()
 
 

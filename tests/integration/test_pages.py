@@ -143,6 +143,13 @@ def test_the_same_key_sent_again_is_the_same_peer(client):
     assert Peer.objects.count() == 1
 
 
+def test_a_device_whose_platform_is_not_said_is_something_else(client):
+    wanted = enrolment()
+    del wanted["platform"]
+    assert client.post("/", wanted, headers=JSON).status_code == 201
+    assert Peer.objects.get().platform == "other"
+
+
 def test_without_javascript_a_pasted_key_leads_to_the_device_and_its_configuration(client):
     answer = client.post("/", enrolment(name="Büro-PC"))
     made = Peer.objects.get()
@@ -464,6 +471,9 @@ def test_replacing_a_key_works_without_javascript(client, laptop):
     answer = client.post(f"{laptop.get_absolute_url()}replace-key", {"public_key": new})
     assert (answer.status_code, answer["Location"]) == (303, laptop.get_absolute_url())
     assert laptop.key.public_key == new
+    page = client.get(answer["Location"]).content.decode()
+    download = f'<a href="{laptop.get_absolute_url()}config" download>Download configuration</a>'
+    assert f"The key is replaced. {download}" in page
 
 
 def test_a_replaced_key_can_never_be_used_again(client, laptop):

@@ -137,6 +137,20 @@ def test_old_links_go_even_when_no_device_does(alice, wg0, database):
     assert not AuditEvent.objects.exists()
 
 
+def test_old_samples_of_a_gateway_that_is_gone_go_even_when_no_device_does(alice, wg0, database):
+    surround(database, rows.peer(alice, wg0))
+    young = TrafficSample.objects.get()
+    database.sql(
+        "INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)"
+        " SELECT gateway_id, peer_id, at - interval '49 hours', 0, 0 FROM peers_trafficsample"
+    )
+    forgotten(database)
+    assert TrafficSample.objects.count() == 2  # the gateway is there, and drops its own
+    database.sql("UPDATE peers_gatewaystatus SET heartbeat_at = now() - interval '49 hours'")
+    assert forgotten(database) == "0 devices deleted.\n"
+    assert TrafficSample.objects.get() == young
+
+
 def test_what_may_come_back_is_kept_however_old_it_is(alice, wg0, database):
     kept = [rows.peer(alice, wg0, at=timezone.now() - timedelta(minutes=1)) for _ in range(3)]
     services.suspend(actor=actor(alice), peer=kept[0], at=timezone.now() - OLD, reason="x")

@@ -303,6 +303,23 @@ def test_a_suspended_persons_sessions_are_dead_by_the_row(alice):
     assert not is_signed_in(browser)
 
 
+def test_who_is_restored_has_to_sign_in_again_and_a_link_from_before_is_dead(alice):
+    boss, bob = rows.person("boss"), rows.person("bob", is_staff=True, is_superuser=True)
+    browser, other = signed_in(alice), signed_in(bob)
+    services.make_link(
+        actor=services.Actor(user=alice), owner=alice, interface=rows.interface(),
+        session_key=browser.session.session_key, at=timezone.now(),
+    )  # fmt: skip
+    by = services.Actor(user=boss)
+    services.suspend_person(actor=by, person=alice, at=timezone.now(), reason="her laptop was stolen")
+    services.restore_person(actor=by, person=alice, at=timezone.now())
+    assert not is_signed_in(browser)
+    assert not EnrolLink.objects.exists()
+    assert not UserSession.objects.filter(user=alice).exists()
+    assert is_signed_in(other)
+    assert is_signed_in(signed_in(alice))
+
+
 def test_the_first_of_several_providers_is_the_primary_button(doubles):
     shown = Client().get("/accounts/login/?next=/devices/").content.decode()
     buttons = re.findall(r'class="(button[^"]*)">(Continue with [^<]*)<', shown)

@@ -199,6 +199,20 @@ def test_a_connected_peer_shows_since_when_at_the_gateway_of_its_latest_handshak
     assert (found.state, found.connected_since) == (State.CONNECTED, AT - HOUR)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        [gateway("gw2", silent=SILENT), seen("gw2", handshake=20 * SECOND, connected_since=9 * HOUR)],
+        [gateway("gw2"), seen("gw2", handshake=SECOND, connected_since=9 * HOUR, key=rows.public_key())],
+    ],
+    ids=["silent", "with a replaced key"],
+)
+def test_of_a_connected_peer_only_what_makes_it_so_is_said(judged, other):
+    found = judged(gateway(), seen(handshake=100 * SECOND, connected_since=HOUR), *other)
+    assert (found.state, found.connected_since) == (State.CONNECTED, AT - HOUR)
+    assert found.latest_handshake == AT - 100 * SECOND
+
+
 NO_LONGER_CONNECTED = {
     "on, the last handshake three minutes ago": (
         [gateway(), seen(handshake=180 * SECOND, connected_since=HOUR)], State.LIVE,

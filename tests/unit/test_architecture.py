@@ -68,6 +68,7 @@ RULES_MAY = {
     "peers.services",
     "peers.wireguard.keys",
     "portal.models",
+    "portal.sessions",
 }
 SEEN = {"peers.states", "peers.presentation"}
 MAY_IMPORT = {
@@ -112,7 +113,7 @@ API = (
 )
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
-    "portal.source", "portal.errors",
+    "portal.source", "portal.errors", "portal.http",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
     "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.state_queries", "portal.source",
