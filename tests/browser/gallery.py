@@ -46,7 +46,7 @@ class World:
             View("phone with a link", None, to("/enrol/#guessed")),
             View("link no longer valid", None, _use_a_bad_link),
             View("not found", None, to("/nowhere/")),
-            View("method not allowed", None, to("/devices/link")),
+            View("method not allowed", "alice", to("/devices/link")),
         ]
 
     def _of_a_person(self) -> list[View]:
