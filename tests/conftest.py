@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 
 import django
+import psycopg2
+import psycopg2.extensions
 import pytest
 from cryptography.fernet import Fernet
 from hypothesis import settings
@@ -85,24 +87,36 @@ def template(cluster: Cluster) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def superuser(cluster: Cluster) -> Iterator[psycopg2.extensions.cursor]:
+    """Give a cursor that makes and drops databases: a psql for each would be a good part of the suite's time."""
+    connection = psycopg2.connect(cluster.url(OWNER, "postgres"))
+    connection.autocommit = True
+    yield connection.cursor()
+    connection.close()
+
+
 _numbers = count()
 
 
 @pytest.fixture
-def database(cluster: Cluster, template: str, django_db_blocker: pytest.Item) -> Iterator[Database]:
+def database(
+    cluster: Cluster, template: str, superuser: psycopg2.extensions.cursor, django_db_blocker: pytest.Item
+) -> Iterator[Database]:
     """Give the test a database of its own, and Django's default connection to it as the web role."""
     from django.db import connection
 
     made = Database(cluster, f"latchkey_{next(_numbers)}")
     # By way of the log: a copy of its files would wait for two checkpoints.
-    cluster.sql(f"CREATE DATABASE {made.name} TEMPLATE {template} STRATEGY wal_log")
-    cluster.grant_connect(made.name)
+    superuser.execute(f"CREATE DATABASE {made.name} TEMPLATE {template} STRATEGY wal_log")
+    superuser.execute(f"REVOKE ALL ON DATABASE {made.name} FROM PUBLIC")
+    superuser.execute(f"GRANT CONNECT ON DATABASE {made.name} TO {WEB}, {GATEWAY}")
     connection.close()
     connection.settings_dict.update(NAME=made.name, USER=WEB, HOST=str(cluster.socket), PORT="", PASSWORD="")
     with django_db_blocker.unblock():
         yield made
         connection.close()
-    cluster.sql(f"DROP DATABASE {made.name} WITH (FORCE)")
+    superuser.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
 
 
 @pytest.fixture(autouse=True)
