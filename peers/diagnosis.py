@@ -79,16 +79,7 @@ def _row(facts: Facts) -> Finding:
     if not facts.met["not_suspended"]:
         sentence = _("It was suspended at %(at)s%(why)s.") % _said(peer.suspended_at, peer.suspend_reason)
         return Finding(False, sentence + _still_on(facts), _("Restore the device."))
-    for status in facts.reported:
-        if status.problem:
-            values = {"gateway": status.gateway, "problem": status.problem}
-            sentence = _("Gateway %(gateway)s has put its entry aside: %(problem)s") % values
-            return Finding(
-                False,
-                sentence,
-                _("Put right what it names; if that cannot be, revoke it and enrol it again."),
-            )
-    return Finding(True, _("It is neither revoked, expired nor suspended, and no gateway has put it aside."))
+    return Finding(True, _("It is neither revoked, expired nor suspended."))
 
 
 def _entitlement(facts: Facts) -> Finding:
@@ -153,6 +144,10 @@ def _of_gateway(gateway: GatewayStatus) -> str:
 
 def _interface(facts: Facts) -> Finding:
     name = facts.peer.interface.name
+    if aside := next((status for status in facts.reported if status.problem), None):
+        sentence = _("Gateway %(gateway)s has put its entry aside: %(problem)s")
+        remedy = _("Put right what it names; if that cannot be, revoke it and enrol it again.")
+        return Finding(False, sentence % {"gateway": aside.gateway, "problem": aside.problem}, remedy)
     if facts.on:
         on = facts.on[0]
         sentence = _("It is on %(interface)s at gateway %(gateway)s since %(at)s.")

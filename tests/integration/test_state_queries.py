@@ -1,7 +1,8 @@
 """The peers in a state, found by SQL: exactly those of which the judgement of one peer says it."""
 
-import random
+import itertools
 from collections import Counter
+from random import Random
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from tests import rows, scene
 
 AT = timezone.now()
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-PEERS_AN_INTERFACE = 400
+PEERS_AN_INTERFACE = 70
 
 ENDS = (  # of a row: revoked_at, expires_at, suspended_at, each so long ago
     (None, None, None), (None, None, None), (None, -HOUR, None), (2 * MINUTE, None, None), (-MINUTE, None, None),
@@ -32,6 +33,7 @@ STATUSES = tuple(  # of a gateway: present, since, latest_handshake, which key, 
     for held in (False, False, present)
     for problem in ("", "", "It is odd.")
 )
+RULES = ({}, {"lease": None}, {"enrol_groups": ["employees"]})
 WATCHES = (  # gateways of an interface: name, attached, silent for, last pass so long ago
     (),
     (("gw1", True, SECOND, SECOND),),
@@ -73,24 +75,24 @@ def owners():
 
 
 def interfaces():
-    made = []
-    for number, watch in enumerate(WATCHES):
-        rules = random.choice(({}, {}, {"lease": None}, {"enrol_groups": ["employees"]}))
-        mode = random.choice(list(Interface.Mode))
-        made.append((rows.interface(f"wg{number}", mode=mode, **rules), watch))
-    return made
+    """Return interfaces of both modes and every rule, watched in every way."""
+    kinds = itertools.product(WATCHES, Interface.Mode, RULES)
+    return [
+        (rows.interface(f"wg{number}", mode=mode, **rules), watch)
+        for number, (watch, mode, rules) in enumerate(kinds)
+    ]
 
 
-def fill(database):
-    """Make peers of every kind on interfaces that are watched in every way."""
-    people = owners()
+def fill(database, peers_an_interface=PEERS_AN_INTERFACE):
+    """Make peers of every kind on every kind of interface: the same ones each time."""
+    people, random = owners(), Random(0)
     columns = ("gateways", "peers", "keys", "statuses")
     made = {name: [] for name in columns}
     for wg, watch in interfaces():
         for name, attached, silent, passed in watch:
             made["gateways"].append((name, wg.pk, "1", attached, AT, silent, passed, 0, "{}", 0, 0, ""))
-        for host in range(1, PEERS_AN_INTERFACE + 1):
-            peer(made, wg, random.choice(people), host)
+        for host in range(1, peers_an_interface + 1):
+            peer(made, wg, random.choice(people), host, random)
     insert(database, "peers_gatewaystatus", "gateway, interface_id, version, attached, started_at, heartbeat_at, last_pass_at,"
            " drift_found, left_alone, unexplained, held, problem", made["gateways"])  # fmt: skip
     insert(database, "peers_peer", "id, interface_id, owner_id, name, platform, host, preshared_key, enrolled_at,"
@@ -100,7 +102,7 @@ def fill(database):
            " tx_bytes, held, problem", made["statuses"])  # fmt: skip
 
 
-def peer(made, wg, owner, host):
+def peer(made, wg, owner, host, random):
     pk = f"00000000-0000-0000-{wg.pk:04x}-{host:012x}"
     made["peers"].append((pk, wg.pk, owner.pk, "x", "other", host, "", HOUR, *random.choice(ENDS), ""))
     keys = {"": ""}
@@ -119,7 +121,7 @@ def peer(made, wg, owner, host):
 def test_the_peers_in_each_state_are_those_that_are_judged_to_be_in_it(database, subtests):
     fill(database)
     judged = {pk: found.state for pk, found in standings(Peer.objects.all(), AT).items()}
-    assert len(judged) == len(WATCHES) * PEERS_AN_INTERFACE
+    assert len(judged) == len(WATCHES) * len(Interface.Mode) * len(RULES) * PEERS_AN_INTERFACE
     assert min(Counter(judged.values()).values()) >= 5
     for state in State:
         with subtests.test(state.value):

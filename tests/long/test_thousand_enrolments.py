@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, FLAGS, real_interfaces  # noqa: F401
 from tests.browser.person import enrol, sign_in
@@ -45,5 +45,6 @@ def test_no_private_key_leaves_the_page_that_made_it(cluster, template, tmp_path
 
 def private_key_shown(page) -> str:
     page.locator("summary", has_text="Show the configuration").click()
-    text = page.locator("pre[data-slot=text]").text_content()
-    return re.search(r"^PrivateKey = (\S{44})$", text, re.MULTILINE)[1]
+    text = page.locator("pre[data-slot=text]")
+    expect(text).to_contain_text("PrivateKey = ")
+    return re.search(r"^PrivateKey = (\S{44})$", text.text_content(), re.MULTILINE)[1]
