@@ -4,12 +4,14 @@ Django's default connection is the role latchkey_web, as in production; nothing 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import django
 import psycopg2
@@ -21,6 +23,7 @@ from hypothesis import settings
 from deploy.demo.postgres import GATEWAY, OWNER, WEB, Cluster, debian_binaries, wheel_binaries
 
 ROOT = Path(__file__).parent.parent
+MEMORY = Path("/dev/shm")
 TEMPLATE = "latchkey_template"
 
 os.environ.update(
@@ -70,12 +73,19 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("pg"), debian_binaries() or wheel_binaries(), durable=False)
-    made.initialise()
-    made.start()
-    yield made
-    made.stop()
+def cluster() -> Iterator[Cluster]:
+    with TemporaryDirectory(prefix="latchkey-tests-", dir=_memory()) as folder:
+        made = Cluster(Path(folder), debian_binaries() or wheel_binaries(), durable=False)
+        made.initialise()
+        made.start()
+        yield made
+        made.stop()
+
+
+def _memory() -> Path | None:
+    """Return where files are kept in memory, which is half the time; None where there is too little of it."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30
+    return MEMORY if roomy else None
 
 
 @pytest.fixture(scope="session")

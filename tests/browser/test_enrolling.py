@@ -221,7 +221,7 @@ def gateways_share() -> float:
 
 def press_until(page: Page, key: str, found: str) -> None:
     """Press ``key`` until the element with the focus matches ``found``."""
-    for _ in range(30):
+    for _ in range(300):  # a list of devices has many stops
         page.keyboard.press(key)
         if page.evaluate("found => document.activeElement.matches(found)", found):
             return
