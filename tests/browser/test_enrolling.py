@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from peers import services
 from peers.models import Peer, PeerStatus
@@ -297,9 +299,14 @@ def test_a_browser_that_ends_and_restores_its_tabs_has_no_key_on_the_page_or_in_
 
 def restored(chromium: Browser, profile: Path, stack: Stack, *flags: str) -> tuple[Page, BrowserContext]:
     """Start a browser of its own on ``profile``, as a person does who starts theirs again."""
-    context = chromium.browser_type.launch_persistent_context(
-        profile, executable_path=CHROMIUM, args=[*FLAGS, *flags], base_url=stack.url
-    )
+    start = partial(
+        chromium.browser_type.launch_persistent_context,
+        profile, executable_path=CHROMIUM, args=[*FLAGS, *flags], base_url=stack.url, timeout=20_000,
+    )  # fmt: skip
+    try:
+        context = start()
+    except PlaywrightTimeout:  # which rarely misses the first page of a browser that restores others
+        context = start()
     context.set_default_timeout(10_000)
     return context.pages[0], context
 
