@@ -34,7 +34,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _static_files(settings, collected: Path) -> None:
     settings.STATIC_ROOT = str(collected)
-    settings.WHITENOISE_AUTOREFRESH = True  # each file is looked up when it is asked for, not all by each test's client
+    settings.WHITENOISE_AUTOREFRESH = (
+        True  # each file is looked up when it is asked for, not all by each test's client
+    )
 
 
 @pytest.fixture(scope="session")

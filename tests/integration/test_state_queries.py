@@ -2,8 +2,8 @@
 
 import itertools
 from collections import Counter
-from random import Random
 from datetime import timedelta
+from random import Random
 
 import pytest
 from django.db import connection
