@@ -3,9 +3,11 @@
 import json
 import threading
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
 from ipaddress import ip_interface
 
+import psycopg2
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
@@ -14,6 +16,7 @@ from peers import services
 from peers.allocation import ALLOCATE
 from peers.models import FreedNumber, Interface, Peer, PeerKey
 from tests import rows
+from tests.conftest import WEB
 
 RACERS = 50
 ROUNDS = 2  # the full count is among the long tests
@@ -103,6 +106,22 @@ def test_racers_for_the_numbers_of_pruned_peers_take_each_once(database):
     assert race([rows.person() for _ in range(RACERS)], on) == {"enrolled": 3, "NoFreeAddress": RACERS - 3}
     assert hosts() == [2, 3, 4, 5, 6]
     assert not FreedNumber.objects.exists()
+
+
+@pytest.mark.parametrize("table", ["peers_freednumber", "peers_peer"], ids=["of a pruned peer", "rested"])
+def test_a_number_that_somebody_is_taking_is_passed_by(database, table):
+    on = small()
+    peers = fill(on, 5)
+    if table == "peers_peer":
+        for peer in peers[:2]:
+            release(peer, ago=timedelta(days=2))
+    else:
+        database.sql(f"DELETE FROM {table}; UPDATE peers_peer SET host = NULL WHERE host < 4;"
+                     f"INSERT INTO {table} (interface_id, host) VALUES ({on.pk}, 2), ({on.pk}, 3)")  # fmt: skip
+    with closing(psycopg2.connect(database.url(WEB))) as other, connection.cursor() as here:
+        other.cursor().execute(f"SELECT FROM {table} WHERE host = 2 FOR UPDATE")
+        here.execute("SET lock_timeout = '2s'")
+        assert rows.peer(rows.person(), on).host == 3
 
 
 def test_racers_for_more_numbers_than_there_are_take_each_once(database):

@@ -306,6 +306,23 @@ def test_a_link_that_is_made_while_its_maker_signs_out_is_not_made(alice, wg0, s
     assert not EnrolLink.objects.exists()
 
 
+def test_signing_out_while_a_link_is_redeemed_waits_for_the_device(session, token, database):
+    answers = {}
+    with closing(psycopg2.connect(database.url(WEB))) as other, other.cursor() as cursor:
+        cursor.execute("SELECT FROM peers_interface FOR UPDATE")
+        acts = {"redeemed": lambda: redeem(token), "signed out": lambda: end_session(session)}
+        threads = []
+        for waiters, (name, act) in enumerate(acts.items(), start=1):
+            threads.append(Thread(target=lambda name=name, act=act: answers.update({name: told(act)})))
+            threads[-1].start()
+            wait_for_a_lock(database, waiters)
+        other.commit()
+        for thread in threads:
+            thread.join(10)
+    assert answers == {"redeemed": services.Enrolled(Peer.objects.get(), created=True), "signed out": None}
+    assert not EnrolLink.objects.exists()
+
+
 # --- While its owner may ---
 
 

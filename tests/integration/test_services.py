@@ -179,10 +179,11 @@ def told(change):
         connection.close()
 
 
-def wait_for_a_lock(database):
+def wait_for_a_lock(database, waiters=1):
+    """Return once as many sessions as ``waiters`` wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     for _ in range(200):
-        if database.sql(waiting) != "0":
+        if int(database.sql(waiting)) >= waiters:
             return
     raise AssertionError("nothing waits for a lock")
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.browser.conftest import *  # noqa: F403  # its fixtures are this test's
+from tests.browser.conftest import chromium, real_interfaces, rows_of_the_stack, stack  # noqa: F401  # fixtures
 from tests.browser.test_accessibility import LOOKS, barriers, cookies, visits, world  # noqa: F401
 
 OTHERS = sorted(set(itertools.product(("light", "dark"), (360, 1280), ("en-GB", "de"))) - set(LOOKS))
