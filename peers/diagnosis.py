@@ -29,7 +29,6 @@ class Step:
     title: str
     passed: bool | None
     sentence: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,11 @@ def diagnose(facts: Facts) -> Diagnosis:
     failed: Finding | None = None
     for name, title, look in _looks():
         if failed:
-            steps.append(Step(name, title, None, _("An earlier condition is not met."), ""))
+            steps.append(Step(name, title, None, _("An earlier condition is not met.")))
             continue
         found = look(facts)
         failed = None if found.passed else found
-        steps.append(Step(name, title, found.passed, found.sentence, found.remedy))
+        steps.append(Step(name, title, found.passed, found.sentence))
     answer = failed.sentence if failed else _("It is connected.")
     return Diagnosis(tuple(steps), failed is None, answer, failed.remedy if failed else "")
 

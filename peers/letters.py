@@ -1,6 +1,7 @@
 """What is written to the owner of a device."""
 
 import textwrap
+from datetime import datetime
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -16,6 +17,16 @@ SUBJECT_LENGTH = 200
 
 def new_device(peer: Peer, *, source: str | None) -> None:
     """Tell the owner that a device was enrolled in their name; nothing when the provider gave no e-mail address."""
+    subject = _("A device was added to your account: %(name)s")
+    _tell(peer, "mail/new_device.txt", subject, at=peer.enrolled_at, source=source)
+
+
+def replaced_key(peer: Peer, *, at: datetime, source: str | None) -> None:
+    """Tell the owner that another key takes the place of the device's: whoever has that one is on the network."""
+    _tell(peer, "mail/replaced_key.txt", _("Your device has a new key: %(name)s"), at=at, source=source)
+
+
+def _tell(peer: Peer, template: str, subject: str, *, at: datetime, source: str | None) -> None:
     if not peer.owner.email:
         return
     context = {
@@ -23,14 +34,13 @@ def new_device(peer: Peer, *, source: str | None) -> None:
         "name": _printable(peer.name),
         "platform": "" if peer.platform == Peer.Platform.OTHER else peer.get_platform_display(),
         "interface": peer.interface,
-        "at": peer.enrolled_at,
+        "at": at,
         "source": source,
         "url": f"{settings.LATCHKEY_URL}{peer.get_absolute_url()}",
         "portal": settings.LATCHKEY_URL,
     }
-    body = _wrapped(render_to_string("mail/new_device.txt", context))
-    subject = _("A device was added to your account: %(name)s") % {"name": context["name"]}
-    mail.queue(to=peer.owner.email, subject=subject[:SUBJECT_LENGTH], body=body)
+    subject = (subject % {"name": context["name"]})[:SUBJECT_LENGTH]
+    mail.queue(to=peer.owner.email, subject=subject, body=_wrapped(render_to_string(template, context)))
 
 
 def _printable(text: str) -> str:

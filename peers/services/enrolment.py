@@ -93,6 +93,7 @@ def replace_key(*, actor: Actor, peer: Peer, public_key: str, at: datetime) -> P
         row.configured = given(row)
         row.save(update_fields=["preshared_key", "configured"])
         record("replace_key", actor, row, old={"public_key": old}, new={"public_key": public_key})
+        letters.replaced_key(row, at=at, source=actor.source)
     return row
 
 

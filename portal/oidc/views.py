@@ -63,14 +63,14 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     exchange = provider.exchange
     # RFC 9207: an answer that names another issuer belongs to another conversation.
     if request.GET.get("iss", exchange.configured.issuer) != exchange.configured.issuer:
-        return _stale(request, provider, "iss")
+        return _stale(request, provider, "iss", state["next"])
     if "code" not in request.GET:
-        return _declined(request, provider)
+        return _declined(request, provider, state["next"])
     try:
         with time_budget():
             person = identity(exchange.configured, exchange.claims(request.GET["code"], state))
     except StaleSignInError:
-        return _stale(request, provider, "code")
+        return _stale(request, provider, "code", state["next"])
     except (ProviderTrouble, OAuth2Error) as trouble:
         return _away(request, provider, getattr(trouble, "failure", "no_access_token"))
     return _arrive(request, provider, person, state["next"])
@@ -86,19 +86,18 @@ def _arrive(request: HttpRequest, provider: Provider, person: Identity, next_url
     return HttpResponseRedirect(next_url)
 
 
-def _declined(request: HttpRequest, provider: Provider) -> HttpResponse:
+def _declined(request: HttpRequest, provider: Provider, next_url: str) -> HttpResponse:
     """Answer for a provider that sent the person back without a code (RFC 6749, section 4.1.2.1)."""
     if request.GET.get("error") != "access_denied":
         return _away(request, provider, "error_answer")
     logger.info("sign_in_cancelled", extra={"provider": provider.app.provider_id})
-    return render(
-        request, "socialaccount/cancelled.html", {"provider": provider}, status=HTTPStatus.FORBIDDEN
-    )
+    context = {"provider": provider, "next": next_url}
+    return render(request, "socialaccount/cancelled.html", context, status=HTTPStatus.FORBIDDEN)
 
 
-def _stale(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:
+def _stale(request: HttpRequest, provider: Provider, failure: str, next_url: str = "") -> HttpResponse:
     logger.info("sign_in_stale", extra={"provider": provider.app.provider_id, "failure": failure})
-    return render(request, "socialaccount/stale.html", status=HTTPStatus.BAD_REQUEST)
+    return render(request, "socialaccount/stale.html", {"next": next_url}, status=HTTPStatus.BAD_REQUEST)
 
 
 def _away(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:

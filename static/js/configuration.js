@@ -1,13 +1,13 @@
 // Show a new configuration once. The private key lives in this module's memory until the page is left, nowhere else.
 
 import { saveFile } from "./files.js";
+import { filled } from "./filled.js";
 import { follow } from "./poll.js";
 import { drawQr } from "./qr.js";
 import { sentence } from "./sentences.js";
 import { showState, showUnknown } from "./states.js";
 import { arrange, here } from "./ways.js";
 
-const PLACEHOLDER = "REPLACE_WITH_YOUR_PRIVATE_KEY";
 const panel = document.querySelector("[data-configuration]");
 const slot = (name) => panel.querySelector(`[data-slot=${name}]`);
 
@@ -16,7 +16,7 @@ let saved = false;
 
 /** Put `privateKey` into the server's `answer` and show it to a device of `platform`: file, QR code, copy. */
 export function showConfiguration(answer, privateKey, platform = here) {
-  text = answer.config.replace(PLACEHOLDER, privateKey);
+  text = filled(answer.config, privateKey);
   panel.hidden = false;
   name("file-name", answer.file_name);
   name("tunnel-name", answer.file_name.replace(/\.conf$/, ""));

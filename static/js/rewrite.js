@@ -2,10 +2,10 @@
 
 import { privateKeyOf } from "./conf_text.js";
 import { saveFile, watchFiles } from "./files.js";
+import { filled } from "./filled.js";
 import { drawQr } from "./qr.js";
 import { sentence } from "./sentences.js";
 
-const PLACEHOLDER = "REPLACE_WITH_YOUR_PRIVATE_KEY";
 const FILE_NAME = /filename="([^"]+)"/;
 
 const card = document.querySelector("section[data-stale]");
@@ -24,7 +24,7 @@ async function take(file) {
   slot("error").textContent = refusal ? sentence(`stale-${refusal}`) : "";
   if (refusal) return;
   const current = await fetchCurrent().catch(() => null);
-  if (current) show({ ...current, text: current.text.replace(PLACEHOLDER, privateKey) });
+  if (current) show({ ...current, text: filled(current.text, privateKey) });
   else slot("error").textContent = sentence("stale-failed");
 }
 

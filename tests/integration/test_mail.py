@@ -138,6 +138,22 @@ def test_a_device_in_place_of_another_is_told_of_too(alice):
     ]
 
 
+def test_a_replaced_key_is_told_of_once(alice):
+    peer = rows.peer(alice, rows.interface(), name="Laptop")
+    at, key = peer.enrolled_at + timedelta(days=3), rows.public_key()
+    Mail.objects.all().delete()
+    for _ in range(2):  # the second is the same key again, after a lost answer
+        services.replace_key(actor=services.Actor(source="192.0.2.9"), peer=peer, public_key=key, at=at)
+    written = Mail.objects.get()
+    assert (written.to, written.subject) == ("alice@example.com", "Your device has a new key: Laptop")
+    for fact in (
+        "Hello Alice,", "a device of yours was given a new key", "Name: Laptop", "From the address: 192.0.2.9",
+        f"Replaced: {at.day} {at:%B %Y, %H:%M} UTC", "tell your administrator at once",
+    ):  # fmt: skip
+        assert fact in written.body
+    assert key not in written.body
+
+
 def test_a_refused_enrolment_writes_no_letter(alice):
     wg0 = rows.interface(device_limit=1)
     rows.peer(alice, wg0)

@@ -242,6 +242,17 @@ def test_a_cancelled_sign_in_says_so(double):
     assert "cancelled" in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    "answer", [{"error": "access_denied"}, {"code": CODE, "iss": "https://another.example"}]
+)
+def test_a_sign_in_that_is_tried_again_leads_where_the_first_was_to(double, answer):
+    client = Client()
+    url = depart(client, provider="double", next_url="/devices/?a=b&c=d")
+    state = url.partition("state=")[2].partition("&")[0]
+    page = client.get(double.callback(state=state, **answer)).content.decode()
+    assert 'href="/accounts/login/?next=/devices/%3Fa%3Db%26c%3Dd"' in page
+
+
 def test_an_error_that_the_provider_reports_is_its_trouble(double, logged):
     client = Client()
     state = depart(client, provider="double").partition("state=")[2].partition("&")[0]
