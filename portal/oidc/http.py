@@ -90,7 +90,7 @@ class ProviderSession(requests.Session):
         Thread(target=_exchange, args=(call, answer), daemon=True).start()
         try:
             return checked(answer.result(remaining))
-        except TimeoutError:
+        except (TimeoutError, requests.Timeout):
             self._adapter.cut()
             raise ProviderTrouble("timeout") from None
         except ProviderTrouble:
