@@ -1,4 +1,4 @@
-"""What the tests of pages share: static files as they are served, and the demo's identity provider as a process."""
+"""What the tests of pages share: static files as they are served, the demo's identity provider, people, devices, gateways."""
 
 import socket
 import subprocess
@@ -79,3 +79,78 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _rows():
+    """Return ``tests.rows``: it needs Django's models, which are not ready yet when this file is read."""
+    from tests import rows
+
+    return rows
+
+
+@pytest.fixture
+def wg0(database):
+    return _rows().interface()
+
+
+@pytest.fixture
+def alice(wg0):
+    return _rows().person("alice", email="alice@example.com")
+
+
+@pytest.fixture
+def laptop(alice, wg0):
+    return _rows().peer(alice, wg0, "Alice's laptop")
+
+
+@pytest.fixture
+def phone(wg0, laptop):
+    return _rows().peer(_rows().person("bob"), wg0, "Bob's phone")
+
+
+@pytest.fixture
+def root(wg0):
+    return _rows().person("root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def admin(root):
+    """Return the browser of one who may do everything in the admin."""
+    from tests.integration.pages import ADMINS_ADDRESS, signed_in
+
+    return signed_in(root, ADMINS_ADDRESS)
+
+
+@pytest.fixture
+def gateway(database, wg0):
+    """Return a function that writes a gateway's row, as the gateway's role would; each value is SQL."""
+
+    def write(name="gw1", on=wg0, age="0 s", **columns):
+        values = {
+            "gateway": f"'{name}'", "interface_id": on.pk, "version": "'1.2.3'", "attached": "true",
+            "started_at": "now()", "heartbeat_at": f"now() - interval '{age}'", "last_pass_at": "now()",
+            "drift_found": 0, "left_alone": "'{}'", "unexplained": 0, "held": 0, "problem": "''",
+            **columns,
+        }  # fmt: skip
+        _insert(database, "peers_gatewaystatus", values)
+
+    return write
+
+
+@pytest.fixture
+def status(database):
+    """Return a function that writes what a gateway read back of a peer; each value is SQL."""
+
+    def write(peer, name="gw1", handshake="null", **columns):
+        values = {
+            "gateway": f"'{name}'", "peer_id": f"'{peer.pk}'", "public_key": f"'{peer.key.public_key}'",
+            "present": "true", "since": "now()", "latest_handshake": handshake, "endpoint": "''", "rx_bytes": 0,
+            "tx_bytes": 0, "held": "false", "problem": "''", **columns,
+        }  # fmt: skip
+        _insert(database, "peers_peerstatus", values)
+
+    return write
+
+
+def _insert(database, table, values):
+    database.sql(f"INSERT INTO {table} ({','.join(values)}) VALUES ({','.join(map(str, values.values()))})")

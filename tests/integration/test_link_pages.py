@@ -15,25 +15,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from peers import qr, services, stale
+from peers import qr, services
 from peers.models import AuditEvent, EnrolLink, Interface, Peer
 from tests import rows
 from tests.conftest import WEB
+from tests.integration.pages import JSON, signed_in
 from tests.integration.test_services import wait_for_a_lock
 
-JSON = {"Accept": "application/json"}
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)"
 NO_LONGER = "This link is no longer valid. Make a new one in the portal."
-
-
-@pytest.fixture
-def wg0(database):
-    return rows.interface()
-
-
-@pytest.fixture
-def alice(wg0):
-    return rows.person("alice")
 
 
 @pytest.fixture
@@ -45,12 +35,6 @@ def client(alice):
 def phone(database):
     cache.clear()  # the rate limit counts in the database, by address
     return Client()
-
-
-def signed_in(user):
-    browser = Client()
-    browser.force_login(user)
-    return browser
 
 
 def url_in(page):
@@ -68,6 +52,13 @@ def redeem(browser, token, headers=JSON, **fields):
 
 def status_of(client):
     return client.get(f"/devices/link/{EnrolLink.objects.get().pk}/status")
+
+
+def run_out(database):
+    """Let the time of every link be over."""
+    database.sql(
+        "UPDATE peers_enrollink SET made_at = made_at - interval '11 min', expires_at = now() - interval '1 s'"
+    )
 
 
 # --- On the computer ---
@@ -164,9 +155,7 @@ def test_the_status_says_waiting_then_used_with_the_device(client, phone):
 
 def test_the_status_says_ended_once_the_time_is_over(client, database):
     token_from(client)
-    database.sql(
-        "UPDATE peers_enrollink SET made_at = made_at - interval '11 min', expires_at = now() - interval '1 s'"
-    )
+    run_out(database)
     assert status_of(client).json() == {"state": "ended", "url": None}
 
 
@@ -243,6 +232,30 @@ def test_the_same_key_again_is_the_same_device(client, phone):
     assert Peer.objects.count() == 1
 
 
+def test_using_a_link_takes_the_forgery_token(client, database):
+    token = token_from(client)
+    careful = Client(enforce_csrf_checks=True)
+    assert redeem(careful, token).status_code == 403
+    field = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', careful.get("/enrol/").content.decode())[1]
+    assert redeem(careful, token, csrfmiddlewaretoken=field).status_code == 201
+
+
+def test_guessing_is_slowed_down_for_each_address(client, phone):
+    token = token_from(client)
+    answers = [redeem(phone, "guessed").status_code for _ in range(21)]
+    assert answers == [410] * 20 + [429]
+    limited = redeem(phone, token)
+    assert limited["Retry-After"] == "60"
+    assert limited.json()["error"]["code"] == "too_many_requests"
+    assert redeem(phone, token, headers={}).status_code == 429
+    assert not Peer.objects.exists()
+    cache.clear()
+    assert redeem(phone, token).status_code == 201
+
+
+# --- What the link refuses ---
+
+
 def use(client, phone, database, alice):
     token = token_from(client)
     redeem(phone, token)
@@ -251,9 +264,7 @@ def use(client, phone, database, alice):
 
 def let_run_out(client, phone, database, alice):
     token = token_from(client)
-    database.sql(
-        "UPDATE peers_enrollink SET made_at = made_at - interval '11 min', expires_at = now() - interval '1 s'"
-    )
+    run_out(database)
     return token
 
 
@@ -332,27 +343,6 @@ def test_at_the_device_limit_the_phone_is_told_so_and_the_link_stands(client, ph
     assert redeem(phone, token).status_code == 201
 
 
-def test_using_a_link_takes_the_forgery_token(client, database):
-    token = token_from(client)
-    careful = Client(enforce_csrf_checks=True)
-    assert redeem(careful, token).status_code == 403
-    field = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', careful.get("/enrol/").content.decode())[1]
-    assert redeem(careful, token, csrfmiddlewaretoken=field).status_code == 201
-
-
-def test_guessing_is_slowed_down_for_each_address(client, phone):
-    token = token_from(client)
-    answers = [redeem(phone, "guessed").status_code for _ in range(21)]
-    assert answers == [410] * 20 + [429]
-    limited = redeem(phone, token)
-    assert limited["Retry-After"] == "60"
-    assert limited.json()["error"]["code"] == "too_many_requests"
-    assert redeem(phone, token, headers={}).status_code == 429
-    assert not Peer.objects.exists()
-    cache.clear()
-    assert redeem(phone, token).status_code == 201
-
-
 # --- What is kept ---
 
 
@@ -372,112 +362,3 @@ def test_the_status_takes_the_same_few_queries_for_every_link(client, phone):
     with CaptureQueriesContext(connection) as used:
         status_of(client)
     assert len(used) == len(waiting)
-
-
-# --- Settings that have changed ---
-
-
-@pytest.fixture
-def laptop(alice, wg0):
-    return rows.peer(alice, wg0, "Laptop")
-
-
-def change(wg0, **settings):
-    """Change settings as an administrator does."""
-    for name, value in settings.items():
-        setattr(wg0, name, value)
-    services.save_interface(actor=services.Actor(), interface=wg0)
-
-
-def flag(client, laptop):
-    page = client.get(laptop.get_absolute_url()).content.decode()
-    return re.search(r'<section class="card stale".*?</section>', page, re.DOTALL)
-
-
-def fingerprint_in(flagged):
-    return re.search(r'name="settings" value="([0-9a-f]{64})"', flagged[0])[1]
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "words"),
-    [
-        ("endpoint", "vpn2.example.com:51820", "the server&#x27;s address"),
-        ("dns", ["10.0.0.53"], "the name servers (DNS)"),
-        ("client_allowed_ips", ["192.168.7.0/24"], "the networks that the tunnel leads to"),
-        ("persistent_keepalive", 0, "how often the device says that it is there"),
-        ("mtu", 1380, "the size of packets (MTU)"),
-    ],
-)
-def test_a_changed_setting_is_flagged_in_words(client, wg0, laptop, setting, value, words):
-    assert flag(client, laptop) is None
-    change(wg0, **{setting: value})
-    assert words in flag(client, laptop)[0].replace("&#39;", "&#x27;")
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"), [("lease", timedelta(days=3)), ("device_limit", 3), ("listen_port", 4)]
-)
-def test_a_setting_that_devices_do_not_have_flags_nothing(client, wg0, laptop, setting, value):
-    change(wg0, **{setting: value})
-    assert flag(client, laptop) is None
-
-
-def test_a_revoked_device_is_never_flagged(client, wg0, laptop, alice):
-    change(wg0, mtu=1300)
-    assert stale.changed(laptop)
-    revoked = services.revoke(actor=services.Actor(user=alice), peer=laptop, at=timezone.now())
-    assert stale.changed(revoked) == []
-    assert flag(client, laptop) is None
-
-
-def test_saying_that_the_device_has_the_new_settings_takes_the_flag_away_with_an_audit_row(
-    client, wg0, laptop
-):
-    change(wg0, mtu=1300)
-    answer = client.post(
-        f"{laptop.get_absolute_url()}configured", {"settings": fingerprint_in(flag(client, laptop))}
-    )
-    assert (answer.status_code, answer["Location"]) == (303, laptop.get_absolute_url())
-    assert flag(client, laptop) is None
-    assert AuditEvent.objects.filter(action="configure", peer=laptop).count() == 1
-
-
-def test_a_program_is_answered_without_a_page(client, wg0, laptop):
-    change(wg0, mtu=1300)
-    given = {"settings": fingerprint_in(flag(client, laptop))}
-    assert client.post(f"{laptop.get_absolute_url()}configured", given, headers=JSON).status_code == 204
-    assert flag(client, laptop) is None
-
-
-@pytest.mark.parametrize("headers", [{}, JSON])
-def test_settings_that_changed_once_more_meanwhile_stay_flagged(client, wg0, laptop, headers):
-    change(wg0, mtu=1300)
-    given = {"settings": fingerprint_in(flag(client, laptop))}
-    change(wg0, mtu=1310)
-    answer = client.post(f"{laptop.get_absolute_url()}configured", given, headers=headers)
-    assert answer.status_code == (409 if headers else 303)
-    assert flag(client, laptop) is not None
-    assert not AuditEvent.objects.filter(action="configure").exists()
-
-
-def test_a_revoked_device_takes_no_settings(client, wg0, laptop, alice):
-    change(wg0, mtu=1300)
-    given = {"settings": fingerprint_in(flag(client, laptop))}
-    services.revoke(actor=services.Actor(user=alice), peer=laptop, at=timezone.now())
-    answer = client.post(f"{laptop.get_absolute_url()}configured", given, headers=JSON)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_active")
-
-
-def test_somebody_elses_device_takes_no_settings(client, wg0, laptop):
-    change(wg0, mtu=1300)
-    given = {"settings": fingerprint_in(flag(client, laptop))}
-    bob = signed_in(rows.person("bob"))
-    assert bob.post(f"{laptop.get_absolute_url()}configured", given).status_code == 404
-    assert flag(client, laptop) is not None
-
-
-def test_without_javascript_the_flag_offers_the_new_configuration(client, wg0, laptop):
-    change(wg0, mtu=1300)
-    flagged = flag(client, laptop)[0]
-    assert f'href="{laptop.get_absolute_url()}config" download' in flagged
-    assert re.search(r'data-slot="stale-drop" hidden', flagged)

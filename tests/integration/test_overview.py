@@ -5,110 +5,23 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from peers.admin import figures
 from peers.admin.judgement import Counts, InterfaceLine, ago
-from peers.admin.overview import overview
-from peers.models import AuditEvent, Interface, Peer
-from peers.states import database_now
+from peers.models import Peer
 from portal.admin_site import Site
 from tests import rows
-
-INDEX = "/admin/"
-HOSTILE = "<script>alert(1)</script>"
+from tests.integration.overview import INDEX, fact, page, quarter, release, sampled, text
+from tests.integration.pages import HOSTILE, staff, title
 
 
 @pytest.fixture
 def wg0(database):
     return rows.interface(ipv4_pool="10.0.0.0/24", ipv6_pool=None, device_limit=1000)
-
-
-@pytest.fixture
-def admin(wg0):
-    return signed_in(rows.person("root", is_staff=True, is_superuser=True))
-
-
-@pytest.fixture
-def gateway(database, wg0):
-    """Return a function that writes a gateway's row, as the gateway's role would."""
-
-    def write(name="gw1", on=wg0, age="0 s", **columns):
-        values = {
-            "gateway": f"'{name}'", "interface_id": on.pk, "version": "'1.2.3'", "attached": "true",
-            "started_at": "now()", "heartbeat_at": f"now() - interval '{age}'", "last_pass_at": "now()",
-            "drift_found": 0, "left_alone": "'{}'", "unexplained": 0, "held": 0, "problem": "''",
-            **columns,
-        }  # fmt: skip
-        database.sql(
-            f"INSERT INTO peers_gatewaystatus ({','.join(values)}) VALUES ({','.join(map(str, values.values()))})"
-        )
-
-    return write
-
-
-@pytest.fixture
-def status(database):
-    """Return a function that writes what a gateway read back of a peer."""
-
-    def write(peer, name="gw1", handshake="null", **columns):
-        values = {
-            "gateway": f"'{name}'", "peer_id": f"'{peer.pk}'", "public_key": f"'{peer.key.public_key}'",
-            "present": "true", "since": "now()", "latest_handshake": handshake, "endpoint": "''", "rx_bytes": 0,
-            "tx_bytes": 0, "held": "false", "problem": "''", **columns,
-        }  # fmt: skip
-        database.sql(
-            f"INSERT INTO peers_peerstatus ({','.join(values)}) VALUES ({','.join(map(str, values.values()))})"
-        )
-
-    return write
-
-
-def signed_in(user):
-    browser = Client(REMOTE_ADDR="203.0.113.9")
-    browser.force_login(user)
-    return browser
-
-
-def staff(*rights):
-    user = rows.person(is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    return signed_in(user)
-
-
-def person_named(name):
-    person = rows.person()
-    person.name = name
-    person.save()
-    return person
-
-
-def page(browser, path=INDEX):
-    answer = browser.get(path)
-    assert answer.status_code == 200
-    return answer.content.decode()
-
-
-def text(page):
-    """Return what the overview says, without tags and with single spaces."""
-    inside = page.partition('<div class="overview">')[2].partition('<div id="content-main">')[0]
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", inside)))
-
-
-def title(page):
-    return re.search(r"<title>([^<]*)</title>", page)[1]
-
-
-def fact(page, name):
-    """Return the values that stand under ``name``, one for each card."""
-    return [
-        re.sub(r"<[^>]+>", "", value).strip() for value in re.findall(rf"<dt>{name}</dt><dd>(.*?)</dd>", page)
-    ]
 
 
 # --- Gateways ---
@@ -224,6 +137,9 @@ def test_each_interface_has_its_own_figures(admin, wg0, gateway, status):
     assert fact(found, "Devices entitled") == ["0", "1"]
 
 
+# --- Pools ---
+
+
 def test_numbers_that_rest_are_not_free(admin, wg0, gateway, database):
     gateway()
     owner = rows.person()
@@ -270,97 +186,6 @@ def test_a_share_shows_whatever_is_used_and_never_more_than_all(wg0, used, share
     assert InterfaceLine(wg0, Counts(used=used), heard=True).share == share
 
 
-# --- The brake ---
-
-
-def test_the_brake_is_told_with_a_way_to_release_it(admin, wg0, gateway):
-    gateway(held=12, brake_at="now() - interval '1 hour'")
-    found = page(admin)
-    assert title(found).startswith("12 removals held · ")
-    assert "The brake holds 12 removals that nothing in this database explains, since" in text(found)
-    assert f'href="/admin/peers/interface/{wg0.pk}/release-brake/"' in found
-
-
-def test_a_released_brake_waits_for_its_gateway(admin, wg0, gateway, database):
-    gateway(held=12)
-    database.sql("UPDATE peers_interface SET brake_released_at = now()")
-    found = page(admin)
-    assert "It was released; the gateway has not acted on that yet." in text(found)
-    assert "release-brake" not in found
-
-
-def test_a_brake_that_engages_again_can_be_released_again(admin, wg0, gateway, database):
-    database.sql("UPDATE peers_interface SET brake_released_at = now() - interval '1 day'")
-    gateway(held=12, released_at="now() - interval '1 day'")
-    database.sql("UPDATE peers_gatewaystatus SET released_at = brake_released_at FROM peers_interface")
-    assert "release-brake" in page(admin)
-
-
-def test_releasing_shows_what_is_held_first(admin, wg0, gateway, status):
-    gateway("gw1", held=3)
-    gateway("gw2", held=1)
-    status(rows.peer(rows.person("alice"), wg0, "Alice's laptop"), held="true")
-    status(rows.peer(rows.person("bob"), wg0, "Bob's phone"))
-    found = html.unescape(page(admin, release(wg0)))
-    assert "The gateways of wg0 hold back 4 removals that nothing in this database explains." in found
-    assert "Alice's laptop" in found and "Bob's phone" not in found
-    assert "3 of them are keys that this database has no device for." in found
-    assert Interface.objects.get().brake_released_at is None
-
-
-def test_releasing_is_one_audited_word_of_the_operator(admin, wg0, gateway):
-    gateway(held=3)
-    answer = admin.post(release(wg0), {"held": "3"}, follow=True)
-    assert answer.redirect_chain == [(INDEX, 302)]
-    assert "Released: 3 removals were held." in answer.content.decode()
-    assert Interface.objects.get().brake_released_at is not None
-    event = AuditEvent.objects.get(action="release_brake")
-    assert (event.actor.sub, event.interface, event.source) == ("root", wg0, "203.0.113.9")
-
-
-def test_more_than_was_shown_is_not_released(admin, wg0, gateway, database):
-    gateway(held=3)
-    database.sql("UPDATE peers_gatewaystatus SET held = 3000")
-    answer = admin.post(release(wg0), {"held": "3"})
-    assert answer.status_code == 409
-    assert "More is held by now than this page had shown." in answer.content.decode()
-    assert 'name="held" value="3000"' in answer.content.decode()
-    assert Interface.objects.get().brake_released_at is None
-
-
-@pytest.mark.parametrize("sent", [{}, {"held": ""}, {"held": "0"}, {"held": "x"}, {"held": "9" * 5000}])
-def test_nothing_is_released_without_the_number_that_was_shown(admin, wg0, gateway, sent):
-    gateway(held=3)
-    assert admin.post(release(wg0), sent).status_code == 400
-    assert Interface.objects.get().brake_released_at is None
-
-
-def test_a_brake_that_holds_nothing_offers_nothing_to_release(admin, wg0, gateway):
-    gateway()
-    found = page(admin, release(wg0))
-    assert "The brake of wg0 holds nothing." in found
-    assert 'name="held"' not in found
-
-
-def test_only_who_may_change_an_interface_releases_its_brake(wg0, gateway, status):
-    gateway(held=3)
-    status(rows.peer(rows.person(), wg0, "Alice's laptop"), held="true")
-    looks = staff("view_interface", "view_gatewaystatus")
-    assert "release-brake" not in page(looks)
-    assert looks.get(release(wg0)).status_code == 403
-    assert looks.post(release(wg0), {"held": "3"}).status_code == 403
-    assert Interface.objects.get().brake_released_at is None
-    assert "laptop" not in page(staff("change_interface"), release(wg0))  # devices are another right
-
-
-def test_there_is_no_brake_of_an_interface_that_does_not_exist(admin, wg0):
-    assert admin.get(f"/admin/peers/interface/{wg0.pk + 1}/release-brake/").status_code == 404
-
-
-def release(interface):
-    return f"/admin/peers/interface/{interface.pk}/release-brake/"
-
-
 # --- Rows put aside ---
 
 
@@ -387,6 +212,13 @@ def test_the_first_rows_put_aside_are_listed_and_all_are_counted(admin, wg0, gat
     assert "And 2 more." in text(found)
 
 
+def person_named(name):
+    person = rows.person()
+    person.name = name
+    person.save()
+    return person
+
+
 def test_hostile_text_is_shown_as_text(admin, wg0, gateway, status, database):
     gateway(name=HOSTILE, problem=f"'{HOSTILE}'", version=f"'{HOSTILE}'", held=1)
     peer = rows.peer(person_named(HOSTILE), wg0)
@@ -399,98 +231,8 @@ def test_hostile_text_is_shown_as_text(admin, wg0, gateway, status, database):
     assert text(page(admin)).count(HOSTILE) == 7
 
 
-# --- How it went of late ---
-
-
-def sampled(database, peer, at, gateway="gw1"):
-    database.sql(
-        "INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes) SELECT id,"
-        f" '{peer.pk}', '{at.isoformat()}', 0, 0 FROM peers_gatewaystatus WHERE gateway = '{gateway}'"
-    )
-
-
-def quarter(back=0):
-    at = database_now()
-    return at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) - timedelta(minutes=15) * back
-
-
-def connected(admin):
-    """Return the columns of the second plot that are not zero: how many quarters ago, and how many devices."""
-    request = admin.get(INDEX).wsgi_request
-    columns = overview(request).plots[1].columns
-    return {len(columns) - 1 - number: column.value for number, column in enumerate(columns) if column.value}
-
-
-def test_devices_enrolled_are_counted_by_the_day(admin, wg0, gateway, database):
-    owner = rows.person()
-    for days in (0, 0, 3, 29, 31):
-        rows.peer(owner, wg0, f"laptop {days}", at=timezone.now())
-    database.sql(
-        "UPDATE peers_peer SET enrolled_at = now() - split_part(name, ' ', 2)::int * interval '1 day'"
-    )
-    columns = overview(admin.get(INDEX).wsgi_request).plots[0].columns
-    assert len(columns) == 30
-    assert {29 - number: column.value for number, column in enumerate(columns) if column.value} == {
-        0: 2,
-        3: 1,
-        29: 1,
-    }
-    assert "highest is 2 devices enrolled" in text(page(admin))
-
-
-def test_devices_connected_are_counted_once_a_quarter(admin, wg0, gateway, database):
-    gateway("gw1")
-    gateway("gw2")
-    owner = rows.person()
-    first, second = rows.peer(owner, wg0, "first"), rows.peer(owner, wg0, "second")
-    for back in (0, 4, 191):
-        sampled(database, first, quarter(back))
-    sampled(database, second, quarter(4))
-    sampled(database, first, quarter(4), "gw2")  # on two gateways, and still one device
-    sampled(database, first, quarter(192))
-    assert connected(admin) == {0: 1, 4: 2, 191: 1}
-
-
-def test_a_quarter_that_goes_on_is_counted_anew(admin, wg0, gateway, database):
-    gateway()
-    owner = rows.person()
-    first, second = rows.peer(owner, wg0, "first"), rows.peer(owner, wg0, "second")
-    sampled(database, first, quarter(3))
-    sampled(database, first, quarter())
-    assert connected(admin) == {0: 1, 3: 1}
-    sampled(database, second, quarter())
-    assert connected(admin) == {0: 2, 3: 1}
-
-
-def test_a_quarter_that_is_over_is_counted_only_once(admin, wg0, gateway, database):
-    gateway()
-    sampled(database, rows.peer(rows.person(), wg0), quarter(3))
-    assert connected(admin) == {3: 1}
-    database.sql("DELETE FROM peers_trafficsample")
-    assert connected(admin) == {3: 1}
-    cache.clear()
-    assert connected(admin) == {}
-
-
-def test_a_quarter_is_counted_anew_until_its_last_samples_are_written(wg0, gateway, database):
-    gateway()
-    owner = rows.person()
-    begin = quarter(8)
-    sampled(database, rows.peer(owner, wg0, "first"), begin)
-    just_over = begin + timedelta(minutes=15, seconds=30)
-    assert figures.connected(begin, just_over, shared=False) == [(begin, 1)]
-    sampled(database, rows.peer(owner, wg0, "late"), begin)
-    assert figures.connected(begin, just_over, shared=False) == [(begin, 2)]
-
-
-def test_what_was_counted_long_ago_is_forgotten(wg0, gateway, database):
-    gateway()
-    sampled(database, rows.peer(rows.person(), wg0), quarter(8))
-    figures.connected(quarter(9), database_now(), shared=False)
-    assert figures.connected(quarter(7), database_now(), shared=False) == []
-
-
 # --- Who sees what ---
+
 
 BLOCKS = {
     "view_gatewaystatus": "Gateways",
@@ -526,7 +268,7 @@ def test_the_site_stands_without_an_overview(wg0, admin):
 # --- What it costs ---
 
 
-def test_as_many_queries_for_fifty_peers_as_for_five(admin, wg0, gateway, database):
+def test_as_many_queries_for_fifty_peers_as_for_five(admin, wg0, gateway, status, database):
     gateway()
     owner, asked = rows.person(), []
     page(admin)  # what is asked once a process is not counted
@@ -534,11 +276,7 @@ def test_as_many_queries_for_fifty_peers_as_for_five(admin, wg0, gateway, databa
         for number in range(count):
             rows.peer(owner, wg0, f"laptop {number}")
         for peer in Peer.objects.exclude(statuses__gateway="gw1"):
-            database.sql(
-                "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, latest_handshake,"
-                f" endpoint, rx_bytes, tx_bytes, held, problem) VALUES ('gw1', '{peer.pk}', '', true, now(), now(),"
-                " '', 0, 0, false, 'aside')"
-            )
+            status(peer, handshake="now()", problem="'aside'")
             sampled(database, peer, quarter(2))
         cache.clear()
         with CaptureQueriesContext(connection) as queries:
