@@ -4,8 +4,8 @@ import ast
 import re
 from itertools import chain
 
-from peers.admin.audit_export import COLUMNS
-from peers.admin.audit_words import ACTIONS
+from peers.admin.audit.export import COLUMNS
+from peers.admin.audit.words import ACTIONS
 from tests.conftest import ROOT
 
 DOCUMENT = (ROOT / "docs" / "audit.md").read_text()

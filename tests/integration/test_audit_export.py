@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peers import services
-from peers.admin import audit_export, audit_filters
-from peers.admin.audit_export import COLUMNS, as_csv, as_jsonl, neutralised
+from peers.admin.audit import export, filters
+from peers.admin.audit.export import COLUMNS, as_csv, as_jsonl, neutralised
 from peers.models import AuditEvent
 from tests import rows
 from tests.integration.audit import ADDRESS, by, exported, text
@@ -34,8 +34,8 @@ def test_an_export_holds_every_event_that_the_filters_leave_the_latest_first(adm
 
 
 def test_an_export_goes_on_where_the_list_stops(admin, wg0, monkeypatch):
-    monkeypatch.setattr(audit_filters, "MOST", 2)
-    monkeypatch.setattr(audit_export, "AT_ONCE", 2)
+    monkeypatch.setattr(filters, "MOST", 2)
+    monkeypatch.setattr(export, "AT_ONCE", 2)
     for _ in range(5):
         rows.peer(rows.person(), wg0)
     assert len(exported(admin, "csv", action="enrol")) == 5
@@ -43,14 +43,14 @@ def test_an_export_goes_on_where_the_list_stops(admin, wg0, monkeypatch):
 
 
 def test_an_export_that_would_not_end_in_time_is_refused_with_a_sentence(admin, wg0, monkeypatch):
-    monkeypatch.setattr(audit_export, "MOST", 2)
+    monkeypatch.setattr(export, "MOST", 2)
     for _ in range(3):
         rows.peer(rows.person(), wg0)
     answer = admin.post(f"{AUDIT}export.csv?action=enrol&q=person")
     assert (answer.status_code, answer["Location"]) == (302, f"{AUDIT}?action=enrol&q=person")
     assert "more than an export may hold" in text(admin.get(answer["Location"]))
     assert not AuditEvent.objects.filter(action="export_audit").exists()
-    monkeypatch.setattr(audit_export, "MOST", 3)
+    monkeypatch.setattr(export, "MOST", 3)
     assert len(exported(admin, "csv", action="enrol")) == 3
 
 
@@ -172,9 +172,9 @@ def test_an_export_takes_its_rows_as_they_are_asked_for():
             taken.append(1)
             yield ("x",) * len(COLUMNS)
 
-    for export in (as_csv, as_jsonl):
+    for write in (as_csv, as_jsonl):
         taken.clear()
-        pieces = export(endless())
+        pieces = write(endless())
         for _ in range(3):
             next(pieces)
-        assert len(taken) <= 3 * audit_export.AT_ONCE
+        assert len(taken) <= 3 * export.AT_ONCE

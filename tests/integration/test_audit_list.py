@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from peers import services
-from peers.admin import audit_filters
+from peers.admin.audit import filters
 from peers.models import AuditEvent, Peer
 from tests import rows
 from tests.integration.audit import ADDRESS, HOUR, SECOND, by, exported, pruned, receipt, text, write_event
@@ -185,7 +185,7 @@ def test_the_audit_is_searched(admin, alice, root, laptop, phone, subtests):
 def test_a_search_that_names_many_finds_the_same(admin, laptop, phone, monkeypatch):
     found = {term: acts(admin, q=term) for term in ("bob", "laptop", "example.com", "phone", "o")}
     assert all(found.values())
-    monkeypatch.setattr(audit_filters, "FEW", 0)
+    monkeypatch.setattr(filters, "FEW", 0)
     assert {term: acts(admin, q=term) for term in found} == found
 
 
@@ -281,7 +281,7 @@ def test_no_page_of_the_audit_costs_more_queries_for_more_events(admin, wg0, ali
 
 
 def test_the_list_counts_no_further_than_it_lists_and_says_so(admin, wg0, monkeypatch):
-    monkeypatch.setattr(audit_filters, "MOST", 4)
+    monkeypatch.setattr(filters, "MOST", 4)
     for _ in range(4):
         rows.peer(rows.person(), wg0)
     assert "There are more" not in text(admin.get(AUDIT))

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from peers.admin import figures
-from peers.admin.judgement import Counts, InterfaceLine, ago
+from peers.admin.overview import figures
+from peers.admin.overview.judgement import Counts, InterfaceLine, ago
 from peers.models import Peer
 from portal.admin_site import Site
 from tests import rows

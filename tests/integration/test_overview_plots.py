@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.core.cache import cache
 from django.utils import timezone
 
-from peers.admin import figures
-from peers.admin.overview import overview
+from peers.admin.overview import figures
+from peers.admin.overview.page import overview
 from peers.states import database_now
 from tests import rows
 from tests.integration.overview import INDEX, page, quarter, sampled, text

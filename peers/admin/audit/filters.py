@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from peers.address_history import holders
-from peers.admin.audit_forms import TimeForm, parsed
-from peers.admin.audit_words import ACTIONS, words
+from peers.admin.audit.forms import TimeForm, parsed
+from peers.admin.audit.words import ACTIONS, words
 from peers.models import AuditEvent, Peer, PeerKey
 from portal.models import User
 

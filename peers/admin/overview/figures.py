@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import TruncDay
 
-from peers.admin.judgement import Counts, GatewayLine, judged
+from peers.admin.overview.judgement import Counts, GatewayLine, judged
 from peers.models import (
     CONNECTED_WITHIN,
     GATEWAY_SILENT_AFTER,

@@ -20,8 +20,8 @@ from django.utils.translation import gettext_lazy as _
 
 from peers import audit
 from peers.address_history import history
-from peers.admin import audit_export
-from peers.admin.audit_filters import (
+from peers.admin.audit import export
+from peers.admin.audit.filters import (
     PARAMETERS,
     ActionFilter,
     ActorFilter,
@@ -31,8 +31,8 @@ from peers.admin.audit_filters import (
     TimeFilter,
     search,
 )
-from peers.admin.audit_forms import AddressForm
-from peers.admin.audit_words import words
+from peers.admin.audit.forms import AddressForm
+from peers.admin.audit.words import words
 from peers.admin.read_only import ReadOnlyAdmin, actor
 from peers.models import AuditEvent
 
@@ -81,7 +81,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
                     {"kind": kind},
                     name=f"peers_auditevent_export_{kind}",
                 )
-                for kind in audit_export.KINDS
+                for kind in export.KINDS
             ),
         ]
         return [*own, *super().get_urls()]
@@ -108,7 +108,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             events = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             raise BadRequest from None
-        if audit_export.is_too_long(events):
+        if export.is_too_long(events):
             sentence = _(
                 "That is more than an export may hold. Narrow the events down by time, then export each part."
             )
@@ -117,7 +117,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         who, at = actor(request), timezone.now()
         new = {"format": kind, "filter": request.GET.dict()}
         audit.record("export_audit", actor=who.user, source=who.source, new=new)
-        return audit_export.answer(events, kind, at)
+        return export.answer(events, kind, at)
 
     def _must_see(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 
 from peers import plots
-from peers.admin import figures
-from peers.admin.judgement import Counts, GatewayLine, InterfaceLine, troubles
+from peers.admin.overview import figures
+from peers.admin.overview.judgement import Counts, GatewayLine, InterfaceLine, troubles
 from peers.models import Interface, PeerStatus
 from peers.states import database_now
 
