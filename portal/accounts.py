@@ -35,11 +35,12 @@ class SignedIn:
 @login_not_required
 @require_safe
 def login(request: HttpRequest) -> HttpResponse:
-    """Show one button for each provider; someone who is signed in already goes to the start page."""
+    """Show one button for each provider; someone who is signed in already goes on to ``next``."""
+    next_url = safe_next(request.GET.get("next"))
     if request.user.is_authenticated:
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return redirect(next_url)
     providers = [(provider.id, provider.name) for provider in settings.OIDC_PROVIDERS]
-    context = {"providers": providers, "next": safe_next(request.GET.get("next"))}
+    context = {"providers": providers, "next": next_url}
     return render(request, "account/login.html", context)
 
 

@@ -1,7 +1,30 @@
+import codecs
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-application = get_wsgi_application()
+django_application = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Serve what is written in UTF-8; a form that says to be written in anything else is not read as one.
+
+    Django reads a request's address and form in whatever codec its Content-Type names, of which some are not for text
+    and some let through what cannot be written down, before any handler of errors is there.
+    """
+    if not _is_utf8(environ.get("CONTENT_TYPE", "")):
+        environ["CONTENT_TYPE"] = "application/octet-stream"
+    return django_application(environ, start_response)
+
+
+def _is_utf8(content_type: str) -> bool:
+    charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
+    try:
+        return codecs.lookup(charset).name == "utf-8"
+    except (LookupError, ValueError):  # no such codec; a NUL in its name
+        return False

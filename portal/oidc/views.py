@@ -9,8 +9,9 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -27,6 +28,7 @@ def safe_next(value: str | None) -> str:
     """Return ``value`` when it is a path of this site, else the page that follows a sign-in."""
     local = (
         bool(value)
+        and str(value).isprintable()  # half a surrogate pair is not, and no address can hold it
         and str(value).startswith("/")
         and url_has_allowed_host_and_scheme(value, allowed_hosts=None)
     )
@@ -42,11 +44,12 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
         return redirect("account_login")
     if not ratelimit.consume(request, action="login"):
         return errors.too_many_requests(request)
+    next_url = safe_next(request.POST.get("next"))
     try:
         with time_budget():
-            url = provider.departure(request, safe_next(request.POST.get("next")))
+            url = provider.departure(request, next_url)
     except ProviderTrouble as trouble:
-        return _away(request, provider, trouble.failure)
+        return _away(request, provider, trouble.failure, next_url)
     response = render(request, "socialaccount/leaving.html", {"url": url, "provider": provider})
     response["Refresh"] = f"0; url={url}"
     return response
@@ -72,7 +75,7 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     except StaleSignInError:
         return _stale(request, provider, "code", state["next"])
     except (ProviderTrouble, OAuth2Error) as trouble:
-        return _away(request, provider, getattr(trouble, "failure", "no_access_token"))
+        return _away(request, provider, getattr(trouble, "failure", "no_access_token"), state["next"])
     return _arrive(request, provider, person, state["next"])
 
 
@@ -89,18 +92,26 @@ def _arrive(request: HttpRequest, provider: Provider, person: Identity, next_url
 def _declined(request: HttpRequest, provider: Provider, next_url: str) -> HttpResponse:
     """Answer for a provider that sent the person back without a code (RFC 6749, section 4.1.2.1)."""
     if request.GET.get("error") != "access_denied":
-        return _away(request, provider, "error_answer")
+        return _away(request, provider, "error_answer", next_url)
     logger.info("sign_in_cancelled", extra={"provider": provider.app.provider_id})
-    context = {"provider": provider, "next": next_url}
+    context = {"provider": provider, "again": _again(next_url)}
     return render(request, "socialaccount/cancelled.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def _stale(request: HttpRequest, provider: Provider, failure: str, next_url: str = "") -> HttpResponse:
     logger.info("sign_in_stale", extra={"provider": provider.app.provider_id, "failure": failure})
-    return render(request, "socialaccount/stale.html", {"next": next_url}, status=HTTPStatus.BAD_REQUEST)
+    return render(
+        request, "socialaccount/stale.html", {"again": _again(next_url)}, status=HTTPStatus.BAD_REQUEST
+    )
 
 
-def _away(request: HttpRequest, provider: Provider, failure: str) -> HttpResponse:
+def _away(request: HttpRequest, provider: Provider, failure: str, next_url: str) -> HttpResponse:
     logger.warning("provider_trouble", extra={"provider": provider.app.provider_id, "failure": failure})
     sentence = _("%(name)s cannot be reached or does not answer as it should.")
-    return errors.unavailable(request, sentence % {"name": provider.app.name})
+    return errors.unavailable(request, sentence % {"name": provider.app.name}, again=_again(next_url))
+
+
+def _again(next_url: str) -> str:
+    """Return where a sign-in begins that leads where this one was to."""
+    login_url = reverse("account_login")
+    return f"{login_url}?{urlencode({'next': next_url})}" if next_url else login_url

@@ -4,6 +4,8 @@ import json
 import logging
 import socket
 import time
+from io import BytesIO
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -144,3 +146,46 @@ def test_a_body_larger_than_any_form_is_refused_before_it_is_read(client):
     assert answer.status_code == 413
     assert "too much" in answer.content.decode()
     assert "Content-Security-Policy" in answer.headers
+
+
+# --- What a request says to be written in ---
+
+CSRF = "a" * 32
+
+
+def served(path, query="", *, method="GET", charset="", body=b""):
+    """Return status, headers and body of the whole portal's answer, as its server calls it."""
+    from portal.wsgi import application  # which looks for the static files that it serves
+
+    environ = {
+        "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": str(len(body)),
+        "CONTENT_TYPE": f"application/x-www-form-urlencoded; charset={charset}", "wsgi.input": BytesIO(body),
+        "HTTP_HOST": "127.0.0.1:8000", "HTTP_COOKIE": f"latchkey-csrf={CSRF}", "REMOTE_ADDR": "127.0.0.1",
+    }  # fmt: skip
+    setup_testing_defaults(environ)
+    told = {}
+    answer = application(
+        environ, lambda status, headers, *_: told.update(status=int(status[:3]), headers=dict(headers))
+    )
+    return told["status"], told["headers"], b"".join(answer).decode()
+
+
+@pytest.mark.parametrize(
+    "charset", ["rot13", "hex", "unicode_escape", "raw_unicode_escape", "utf-16", "x\0y", "nothing"]
+)
+@pytest.mark.usefixtures("database")
+def test_an_address_is_read_as_utf_8_whatever_a_request_says(charset):
+    status, headers, body = served("/accounts/login/", "next=/a%5Cud800", charset=charset)
+    assert status == 200
+    assert "Content-Security-Policy" in headers
+    assert 'name="next" value="/a\\ud800"' in body
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("utf-8", 404), ("UTF8", 404), ("us-ascii", 404), ("latin-1", 403), ("rot13", 403)],
+)
+@pytest.mark.usefixtures("database")
+def test_a_form_that_is_not_in_utf_8_is_not_read(charset, status):
+    body = f"csrfmiddlewaretoken={CSRF}".encode()
+    assert served("/accounts/oidc/nobody/login/", method="POST", charset=charset, body=body)[0] == status

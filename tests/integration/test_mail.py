@@ -148,9 +148,10 @@ def test_a_replaced_key_is_told_of_once(alice):
     assert (written.to, written.subject) == ("alice@example.com", "Your device has a new key: Laptop")
     for fact in (
         "Hello Alice,", "a device of yours was given a new key", "Name: Laptop", "From the address: 192.0.2.9",
-        f"Replaced: {at.day} {at:%B %Y, %H:%M} UTC", "tell your administrator at once",
+        f"Replaced: {at.day} {at:%B %Y, %H:%M} UTC", "give the device its new configuration",
+        "tell your administrator at once",
     ):  # fmt: skip
-        assert fact in written.body
+        assert fact in " ".join(written.body.split())
     assert key not in written.body
 
 

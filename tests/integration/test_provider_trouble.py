@@ -10,6 +10,8 @@ from django.test import Client
 
 from portal.models import User
 from portal.oidc import http
+from portal.oidc.views import safe_next
+from tests import rows
 from tests.integration import provider_double as double_
 from tests.integration.conftest import free_port, use_providers
 from tests.integration.provider_double import CODE, DISCOVERY, SECRET, TOKEN, USERINFO, Double
@@ -242,15 +244,42 @@ def test_a_cancelled_sign_in_says_so(double):
     assert "cancelled" in answer.content.decode()
 
 
-@pytest.mark.parametrize(
-    "answer", [{"error": "access_denied"}, {"code": CODE, "iss": "https://another.example"}]
-)
+NEXT = "/devices/?a=b&c=d"
+AGAIN = "/accounts/login/?next=%2Fdevices%2F%3Fa%3Db%26c%3Dd"
+FAILURES = {
+    "cancelled": {"error": "access_denied"},
+    "trouble": {"error": "server_error"},
+    "another issuer": {"code": CODE, "iss": "https://another.example"},
+}
+
+
+@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
 def test_a_sign_in_that_is_tried_again_leads_where_the_first_was_to(double, answer):
     client = Client()
-    url = depart(client, provider="double", next_url="/devices/?a=b&c=d")
+    url = depart(client, provider="double", next_url=NEXT)
     state = url.partition("state=")[2].partition("&")[0]
-    page = client.get(double.callback(state=state, **answer)).content.decode()
-    assert 'href="/accounts/login/?next=/devices/%3Fa%3Db%26c%3Dd"' in page
+    assert f'href="{AGAIN}"' in client.get(double.callback(state=state, **answer)).content.decode()
+
+
+def test_a_departure_that_fails_is_tried_again_to_the_same_place(double):
+    double.behave[DISCOVERY] = double_.fails
+    answer = Client().post(LOGIN, {"next": NEXT})
+    assert_clean(answer)
+    assert f'href="{AGAIN}"' in answer.content.decode()
+
+
+def test_trying_again_leads_one_who_is_still_signed_in_back():
+    client = Client()
+    client.force_login(rows.person())
+    assert client.get(AGAIN)["Location"] == NEXT
+    assert client.get("/accounts/login/?next=//evil.example/")["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "hostile", ["//evil.example", "https://evil.example/", "javascript:x", "/\ud800x", "/a\r\nb"]
+)
+def test_what_is_no_path_of_this_site_is_never_where_a_sign_in_leads(hostile):
+    assert safe_next(hostile) == "/"
 
 
 def test_an_error_that_the_provider_reports_is_its_trouble(double, logged):
