@@ -183,7 +183,7 @@ def test_an_address_is_read_as_utf_8_whatever_a_request_says(charset):
 
 @pytest.mark.parametrize(
     ("charset", "status"),
-    [("utf-8", 404), ("UTF8", 404), ("us-ascii", 404), ("latin-1", 403), ("rot13", 403)],
+    [("utf-8", 404), ("latin-1", 403), ("rot13", 403)],
 )
 @pytest.mark.usefixtures("database")
 def test_a_form_that_is_not_in_utf_8_is_not_read(charset, status):
