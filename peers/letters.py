@@ -16,17 +16,18 @@ SUBJECT_LENGTH = 200
 
 
 def new_device(peer: Peer, *, source: str | None) -> None:
-    """Tell the owner that a device was enrolled in their name; nothing when the provider gave no e-mail address."""
+    """Tell the owner that a device was enrolled in their name."""
     subject = _("A device was added to your account: %(name)s")
     _tell(peer, "mail/new_device.txt", subject, at=peer.enrolled_at, source=source)
 
 
 def replaced_key(peer: Peer, *, at: datetime, source: str | None) -> None:
-    """Tell the owner that another key takes the place of the device's: whoever has that one is on the network."""
+    """Tell the owner that the device has another key: whoever holds it is on the network."""
     _tell(peer, "mail/replaced_key.txt", _("Your device has a new key: %(name)s"), at=at, source=source)
 
 
 def _tell(peer: Peer, template: str, subject: str, *, at: datetime, source: str | None) -> None:
+    """Queue the letter; nothing when the provider gave no e-mail address."""
     if not peer.owner.email:
         return
     context = {

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -38,7 +38,7 @@ def login(request: HttpRequest) -> HttpResponse:
     """Show one button for each provider; someone who is signed in already goes on to ``next``."""
     next_url = safe_next(request.GET.get("next"))
     if request.user.is_authenticated:
-        return redirect(next_url)
+        return HttpResponseRedirect(next_url)
     providers = [(provider.id, provider.name) for provider in settings.OIDC_PROVIDERS]
     context = {"providers": providers, "next": next_url}
     return render(request, "account/login.html", context)

@@ -23,8 +23,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def _is_utf8(content_type: str) -> bool:
-    charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
     try:
+        charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
         return codecs.lookup(charset).name == "utf-8"
-    except (LookupError, ValueError):  # no such codec; a NUL in its name
+    # No such codec; parameters that no parser takes; a NUL in a name.
+    except (LookupError, TypeError, ValueError):
         return False

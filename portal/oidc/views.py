@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 def safe_next(value: str | None) -> str:
     """Return ``value`` when it is a path of this site, else the page that follows a sign-in."""
+    path = value or ""
     local = (
-        bool(value)
-        and str(value).isprintable()  # half a surrogate pair is not, and no address can hold it
-        and str(value).startswith("/")
-        and url_has_allowed_host_and_scheme(value, allowed_hosts=None)
+        path.isprintable()  # half a surrogate pair is not, and no address can hold it
+        and path.startswith("/")
+        and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
     )
-    return str(value) if local else settings.LOGIN_REDIRECT_URL
+    return path if local else settings.LOGIN_REDIRECT_URL
 
 
 @login_not_required

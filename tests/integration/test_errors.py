@@ -153,13 +153,13 @@ def test_a_body_larger_than_any_form_is_refused_before_it_is_read(client):
 CSRF = "a" * 32
 
 
-def served(path, query="", *, method="GET", charset="", body=b""):
+def served(path, query="", *, method="GET", content_type="", body=b""):
     """Return status, headers and body of the whole portal's answer, as its server calls it."""
     from portal.wsgi import application  # which looks for the static files that it serves
 
     environ = {
         "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": str(len(body)),
-        "CONTENT_TYPE": f"application/x-www-form-urlencoded; charset={charset}", "wsgi.input": BytesIO(body),
+        "CONTENT_TYPE": content_type, "wsgi.input": BytesIO(body),
         "HTTP_HOST": "127.0.0.1:8000", "HTTP_COOKIE": f"latchkey-csrf={CSRF}", "REMOTE_ADDR": "127.0.0.1",
     }  # fmt: skip
     setup_testing_defaults(environ)
@@ -170,22 +170,34 @@ def served(path, query="", *, method="GET", charset="", body=b""):
     return told["status"], told["headers"], b"".join(answer).decode()
 
 
-@pytest.mark.parametrize(
-    "charset", ["rot13", "hex", "unicode_escape", "raw_unicode_escape", "utf-16", "x\0y", "nothing"]
-)
+STRANGE = [
+    *(
+        f"text/plain; charset={name}"
+        for name in ("rot13", "hex", "unicode_escape", "raw_unicode_escape", "utf-16")
+    ),
+    "text/plain; charset=x\0y",
+    "text/plain; charset=nothing",
+    "text/plain; a*=nothing''x",
+    "text/plain; charset*=idna''%ff",
+    "text/plain; b*=x; b*0=y",
+    f"text/plain; a*{'9' * 4400}=x",
+]
+
+
+@pytest.mark.parametrize("content_type", STRANGE, ids=range(len(STRANGE)))
 @pytest.mark.usefixtures("database")
-def test_an_address_is_read_as_utf_8_whatever_a_request_says(charset):
-    status, headers, body = served("/accounts/login/", "next=/a%5Cud800", charset=charset)
+def test_an_address_is_read_as_utf_8_whatever_a_request_says(content_type):
+    status, headers, body = served("/accounts/login/", "next=/a%5Cud800", content_type=content_type)
     assert status == 200
     assert "Content-Security-Policy" in headers
     assert 'name="next" value="/a\\ud800"' in body
 
 
-@pytest.mark.parametrize(
-    ("charset", "status"),
-    [("utf-8", 404), ("latin-1", 403), ("rot13", 403)],
-)
+@pytest.mark.parametrize(("charset", "status"), [("utf-8", 404), ("latin-1", 403), ("rot13", 403)])
 @pytest.mark.usefixtures("database")
 def test_a_form_that_is_not_in_utf_8_is_not_read(charset, status):
-    body = f"csrfmiddlewaretoken={CSRF}".encode()
-    assert served("/accounts/oidc/nobody/login/", method="POST", charset=charset, body=body)[0] == status
+    form = {
+        "content_type": f"application/x-www-form-urlencoded; charset={charset}",
+        "body": f"csrfmiddlewaretoken={CSRF}".encode(),
+    }
+    assert served("/accounts/oidc/nobody/login/", method="POST", **form)[0] == status
