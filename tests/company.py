@@ -11,6 +11,15 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
 
     A gateway called ``gw`` holds ``wg0`` and has just reported, with samples of the last hour; the audit has every enrolment.
     """
+    _people(database, people)
+    _peers(database, wg0, people, peers)
+    _keys(database, peers)
+    _reports(database, wg0)
+    _past(database, wg0)
+    database.sql("VACUUM ANALYZE")
+
+
+def _people(database, people: int) -> None:
     database.sql(
         f"""INSERT INTO portal_user (password, is_superuser, issuer, sub, email, name, groups_claim, is_active, is_staff,
                 date_joined, signed_in_at)
@@ -20,6 +29,9 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
                 '{{employees}}', n % 50 > 0, false, now(), now() - n % 9 * interval '1 day'
             FROM generate_series(1, {people}) n"""
     )
+
+
+def _peers(database, wg0: Interface, people: int, peers: int) -> None:
     database.sql(
         f"""WITH owner AS (SELECT array_agg(id ORDER BY id) ids FROM portal_user WHERE sub LIKE 'sub-%')
             INSERT INTO peers_peer (id, interface_id, owner_id, name, platform, host, preshared_key, enrolled_at, revoked_at,
@@ -30,6 +42,9 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
                 CASE WHEN n % 5 = 0 THEN now() - interval '1 hour' END, ''
             FROM generate_series(1, {peers}) n, owner"""
     )
+
+
+def _keys(database, peers: int) -> None:
     for first in range(1, peers + 1, AT_ONCE):
         values = ",".join(
             f"('{made_up_key(n)}', {n + 1})" for n in range(first, min(first + AT_ONCE, peers + 1))
@@ -38,6 +53,9 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
             f"""INSERT INTO peers_peerkey (public_key, peer_id, enrolled_at, retired_at)
                 SELECT key, id, enrolled_at, revoked_at FROM (VALUES {values}) given(key, host) JOIN peers_peer USING (host)"""
         )
+
+
+def _reports(database, wg0: Interface) -> None:
     database.sql(
         f"""INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at, last_pass_at,
                 drift_found, left_alone, unexplained, held, problem)
@@ -50,6 +68,9 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
             FROM peers_peer peer JOIN peers_peerkey key ON key.peer_id = peer.id
                 JOIN portal_user owner ON owner.id = peer.owner_id"""
     )
+
+
+def _past(database, wg0: Interface) -> None:
     database.sql(
         f"""INSERT INTO peers_auditevent (at, actor_kind, actor_id, gateway, action, peer_id, interface_id, person_id, old, new,
                 reason)
@@ -59,4 +80,3 @@ def fill(database, wg0: Interface, *, people: int, peers: int) -> None:
             FROM peers_peerstatus, peers_gatewaystatus gateway, generate_series(0, 3) q
             WHERE present AND latest_handshake > now() - interval '3 minutes'"""
     )
-    database.sql("VACUUM ANALYZE")
