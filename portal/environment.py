@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 HIGHEST_PORT = 65535
+LONGEST_SECONDS = 3650 * 86400
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -49,6 +51,14 @@ def number(name: str, default: int) -> int:
         return int(text(name, str(default)))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
+
+
+def seconds(name: str, default: int) -> timedelta:
+    """Return NAME, a whole number of seconds that is at least 1 and at most ten years."""
+    value = number(name, default)
+    if not 0 < value <= LONGEST_SECONDS:
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, at least 1.")
+    return timedelta(seconds=value)
 
 
 def port(name: str, default: int) -> int:

@@ -1,7 +1,9 @@
 """Read which OpenID Connect providers people may sign in through; settings import this, so it knows nothing of apps."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,15 +16,39 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PRINTABLE_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # RFC 3986 without quotes, angles and other oddities
 _TEXTS = {"id", "name", "issuer", "client_id", "client_secret", "client_secret_file", "groups_claim"}
-_LISTS = {"admin_groups", "allowed_groups"}
+_LISTS = {"admin_groups", "allowed_groups", "scopes"}
+_MAPS = {"group_names", "authorization_params"}
+_REQUIREMENTS = {"enrol_requires", "admin_requires"}
+_NUMBERS = {"id_token_lifetime"}
+_KEYS = _TEXTS | _LISTS | _MAPS | _REQUIREMENTS | _NUMBERS
+# What a sign-in sets itself: another value would take a check away.
+_OWN_PARAMS = {
+    "client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge",
+    "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
+}  # fmt: skip
+_LONGEST_ID_TOKEN = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """How a person must have signed in; what is empty or None is not asked for.
+
+    ``acr``: one of these classes (OpenID Connect Core, section 2); ``amr``: all of these methods (RFC 8176); ``max_age``:
+    the longest since they proved who they are.
+    """
+
+    acr: tuple[str, ...] = ()
+    amr: tuple[str, ...] = ()
+    max_age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One identity provider, as configured.
 
-    ``issuer`` is compared letter by letter with what the provider says of itself. ``allowed_groups`` is None when
-    everyone whom the provider knows may sign in.
+    ``issuer`` is compared letter by letter with what the provider says of itself. ``groups_claim`` is empty when it names
+    no groups. ``allowed_groups`` is None when everyone whom the provider knows may sign in. ``group_names`` says what a
+    group that goes by an id is called.
     """
 
     id: str
@@ -33,6 +59,12 @@ class Provider:
     groups_claim: str = "groups"
     admin_groups: frozenset[str] = frozenset()
     allowed_groups: frozenset[str] | None = None
+    group_names: Mapping[str, str] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    authorization_params: Mapping[str, str] = field(default_factory=dict)
+    enrol_requires: Requirement = Requirement()
+    admin_requires: Requirement = Requirement()
+    id_token_lifetime: timedelta = timedelta(hours=1)
 
     @property
     def discovery_url(self) -> str:
@@ -86,7 +118,16 @@ def is_safe_url(url: object) -> bool:
 
 def _provider(name: str, entry: dict[str, Any]) -> Provider:
     _check_shape(name, entry)
-    values = {key: entry[key] for key in ("name", "groups_claim") if key in entry}
+    values = {
+        key: entry[key]
+        for key in ("name", "groups_claim", "group_names", "authorization_params")
+        if key in entry
+    }
+    if "scopes" in entry:
+        values["scopes"] = tuple(dict.fromkeys(("openid", *entry["scopes"])))
+    if "id_token_lifetime" in entry:
+        values["id_token_lifetime"] = timedelta(seconds=entry["id_token_lifetime"])
+    values |= {key: _requirement(name, key, entry[key]) for key in sorted(_REQUIREMENTS & entry.keys())}
     provider = Provider(
         id=_required(name, entry, "id"),
         issuer=_required(name, entry, "issuer"),
@@ -101,14 +142,40 @@ def _provider(name: str, entry: dict[str, Any]) -> Provider:
 
 
 def _check_shape(name: str, entry: dict[str, Any]) -> None:
-    if unknown := sorted(entry.keys() - _TEXTS - _LISTS):
-        known = ", ".join(sorted(_TEXTS | _LISTS))
+    if unknown := sorted(entry.keys() - _KEYS):
+        known = ", ".join(sorted(_KEYS))
         raise ImproperlyConfigured(f"{name}: unknown key {unknown[0]!r}; the keys are {known}.")
     for key, value in entry.items():
         if key in _TEXTS and not isinstance(value, str):
             raise ImproperlyConfigured(f"{name}: {key} must be text.")
-        if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        if key in _LISTS and not _is_texts(value):
             raise ImproperlyConfigured(f"{name}: {key} must be a list of texts.")
+        if key in _MAPS and not (isinstance(value, dict) and _is_texts(list(value.values()))):
+            raise ImproperlyConfigured(f"{name}: {key} must be an object of texts.")
+        if key in _NUMBERS and not _is_seconds(value):
+            raise ImproperlyConfigured(f"{name}: {key} must be a number of seconds, at least 1.")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**8
+
+
+def _requirement(name: str, key: str, value: object) -> Requirement:
+    """Return the requirement in ``{"acr": […], "amr": […], "max_age": seconds}``, each of which may be left out."""
+    found = value if isinstance(value, dict) else {"": None}
+    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", 1)
+    if found.keys() - {"acr", "amr", "max_age"} or not (
+        _is_texts(acr) and _is_texts(amr) and _is_seconds(max_age)
+    ):
+        raise ImproperlyConfigured(
+            f'{name}: {key} must be an object such as {{"acr": ["mfa"], "amr": ["hwk"], "max_age": 3600}}.'
+        )
+    seconds = timedelta(seconds=max_age) if "max_age" in found else None
+    return Requirement(tuple(acr), tuple(amr), seconds)
 
 
 def _check_values(name: str, provider: Provider) -> None:
@@ -121,6 +188,12 @@ def _check_values(name: str, provider: Provider) -> None:
             f"{name}: the issuer of {provider.id} must be an https address (http only on this machine), "
             "exactly as the provider's discovery document states it."
         )
+    if own := sorted(_OWN_PARAMS & provider.authorization_params.keys()):
+        raise ImproperlyConfigured(
+            f"{name}: authorization_params of {provider.id} may not set {own[0]}: Latchkey does."
+        )
+    if provider.id_token_lifetime > _LONGEST_ID_TOKEN:
+        raise ImproperlyConfigured(f"{name}: id_token_lifetime of {provider.id} is beyond two days.")
     if provider.allowed_groups is not None and not provider.allowed_groups:
         raise ImproperlyConfigured(
             f"{name}: allowed_groups of {provider.id} is empty, so nobody could sign in; leave it out for everyone."

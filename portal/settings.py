@@ -137,11 +137,24 @@ ACCOUNT_ADAPTER = "portal.oidc.adapter.AccountAdapter"
 # Counted in the cache, which is in the database: every worker and host counts together.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "break_glass": "10/m/ip", "enrol_link": "20/m/ip"}
 
+# --- How long access lasts ---
+
+LATCHKEY_REVALIDATE_EVERY = environment.seconds("LATCHKEY_REVALIDATE_EVERY", 300)
+LATCHKEY_REVALIDATE_PARALLEL = environment.number("LATCHKEY_REVALIDATE_PARALLEL", 10)
+LATCHKEY_REVALIDATE_ALARM_AFTER = environment.seconds("LATCHKEY_REVALIDATE_ALARM_AFTER", 3600)
+LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN = environment.seconds("LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN", 24 * 3600)
+LATCHKEY_LEASE_WARNING = environment.seconds("LATCHKEY_LEASE_WARNING", 24 * 3600)
+LATCHKEY_SESSION_AGE = environment.seconds("LATCHKEY_SESSION_AGE", 12 * 3600)
+LATCHKEY_SESSION_IDLE = environment.seconds("LATCHKEY_SESSION_IDLE", 3600)
+LATCHKEY_ADMIN_SESSION_AGE = environment.seconds("LATCHKEY_ADMIN_SESSION_AGE", 8 * 3600)
+LATCHKEY_ADMIN_SESSION_IDLE = environment.seconds("LATCHKEY_ADMIN_SESSION_IDLE", 15 * 60)
+LATCHKEY_ADMIN_ACT_AGE = environment.seconds("LATCHKEY_ADMIN_ACT_AGE", 300)
+
 # --- Cookies and headers ---
 
 SESSION_COOKIE_NAME = "__Host-latchkey" if HTTPS else "latchkey"
 SESSION_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_AGE = int(LATCHKEY_SESSION_AGE.total_seconds())
 CSRF_COOKIE_NAME = "__Host-latchkey-csrf" if HTTPS else "latchkey-csrf"
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True

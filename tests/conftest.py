@@ -131,7 +131,7 @@ def database(
 
 @pytest.fixture(autouse=True)
 def _caches_forget() -> None:
-    from peers.fields import decrypt
+    from portal.encryption import decrypt
 
     decrypt.cache_clear()
 

@@ -34,7 +34,9 @@ GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE take
 REVOKE UPDATE ON peers_enrollink FROM latchkey_web;
 GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;
 REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;
-REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, portal_user, peers_interface FROM latchkey_web;
+REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, peers_auditseal, peers_sealedevent, portal_user,
+    peers_interface
+    FROM latchkey_web;
 GRANT UPDATE ON portal_user TO latchkey_web;
 GRANT UPDATE (endpoint, listen_port, ipv4_pool, ipv6_pool, dns, client_allowed_ips, mtu, persistent_keepalive,
     use_preshared_keys, mode, lease, address_rest, device_limit, enrol_groups, next_host, brake_released_at)
@@ -49,7 +51,7 @@ GRANT SELECT ON peers_interface, peers_peerstatus, peers_gatewaystatus TO latchk
 GRANT SELECT (id, interface_id, owner_id, host, preshared_key, expires_at, suspended_at, revoked_at)
     ON peers_peer TO latchkey_gateway;
 GRANT SELECT (id, peer_id, public_key, retired_at) ON peers_peerkey TO latchkey_gateway;
-GRANT SELECT (id, is_active, signed_in_at, groups_claim) ON portal_user TO latchkey_gateway;
+GRANT SELECT (id, is_active, signed_in_at, lease_limit, access_ended_at, groups_claim) ON portal_user TO latchkey_gateway;
 GRANT UPDATE (public_key) ON peers_interface TO latchkey_gateway;
 GRANT INSERT, UPDATE ON peers_peerstatus, peers_gatewaystatus TO latchkey_gateway;
 GRANT SELECT, INSERT, DELETE ON peers_trafficsample TO latchkey_gateway;

@@ -12,10 +12,10 @@ from cryptography.fernet import InvalidToken
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast, Least, Now
 
-from peers.fields import decrypt
 from peers.models import LEASE_UNTIL, Interface, Peer, PeerKey
 from peers.wireguard.keys import ZERO_KEY, InvalidKey, preshared_key, public_key
 from peers.wireguard.state import MEMOS, PeerSettings, peer_settings
+from portal.encryption import decrypt
 
 AS_TEXT = partial(Cast, output_field=TextField())
 

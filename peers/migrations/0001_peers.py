@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import peers.fields
+import portal.encryption
 
 
 class Migration(migrations.Migration):
@@ -242,7 +243,7 @@ class Migration(migrations.Migration):
                         help_text="Null once the number was given to another peer.", null=True
                     ),
                 ),
-                ("preshared_key", peers.fields.EncryptedField(blank=True, default="")),
+                ("preshared_key", portal.encryption.EncryptedField(blank=True, default="")),
                 ("enrolled_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("suspended_at", models.DateTimeField(blank=True, null=True)),

@@ -1,6 +1,6 @@
 """What a peer is: the data, the constraints that guard it, and who is entitled now."""
 
-from peers.models.event import AuditEvent
+from peers.models.event import AuditEvent, AuditSeal, SealedEvent
 from peers.models.interface import Address, Interface
 from peers.models.link import EnrolLink
 from peers.models.peer import (
@@ -11,6 +11,7 @@ from peers.models.peer import (
     PeerKey,
     PeerQuerySet,
     entitlement,
+    held_loss,
 )
 from peers.models.status import (
     CONNECTED_WITHIN,
@@ -28,6 +29,7 @@ __all__ = [
     "SAMPLES_KEPT",
     "Address",
     "AuditEvent",
+    "AuditSeal",
     "BarredKey",
     "EnrolLink",
     "FreedNumber",
@@ -37,6 +39,8 @@ __all__ = [
     "PeerKey",
     "PeerQuerySet",
     "PeerStatus",
+    "SealedEvent",
     "TrafficSample",
     "entitlement",
+    "held_loss",
 ]

@@ -1,4 +1,4 @@
-"""The audit."""
+"""The audit, and the chain of seals that shows whether anybody rewrote it."""
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
@@ -54,3 +54,33 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"
+
+
+class AuditSeal(models.Model):
+    """A batch of audit events, bound by its digest to the seal before it: nothing can be changed, left out or put in.
+
+    Both digests are SHA-256. No two seals follow the same one, so the chain cannot fork.
+    """
+
+    previous = models.BinaryField(
+        max_length=32, unique=True, help_text="The digest before; zeros for the first."
+    )
+    digest = models.BinaryField(max_length=32, unique=True)
+    events = models.PositiveIntegerField(help_text="How many it seals.")
+    sealed_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(events__gte=1), name="auditseal_events")]
+
+    def __str__(self) -> str:
+        return f"seal {self.pk}"
+
+
+class SealedEvent(models.Model):
+    """Which seal an event is under. A table of its own, since the event's row never changes."""
+
+    event = models.OneToOneField(AuditEvent, models.PROTECT, primary_key=True, related_name="sealed")
+    seal = models.ForeignKey(AuditSeal, models.PROTECT, related_name="sealed")
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} under seal {self.seal_id}"

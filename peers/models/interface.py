@@ -15,10 +15,11 @@ from netfields import CidrAddressField, InetAddressField, NetManager
 from peers.fields import PUBLIC_KEY, PublicKeyField
 from peers.sentences import in_words
 from peers.wireguard.config import InvalidEndpoint, endpoint
+from portal.models import LONGEST_LEASE
 
 INTERFACE_NAME = r"^(?!\.{1,2}$)[a-zA-Z0-9_=+.][a-zA-Z0-9_=+.-]{0,14}$"
 SMALLEST_POOL = 4
-LONGEST = timedelta(days=3650)  # beyond it the database could not add it to a date
+LONGEST = LONGEST_LEASE  # beyond it the database could not add it to a date
 
 Address = IPv4Interface | IPv6Interface
 

@@ -6,18 +6,20 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q, Value
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Least
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from peers.fields import PUBLIC_KEY, EncryptedField, PublicKeyField
+from peers.fields import PUBLIC_KEY, PublicKeyField
 from peers.models.interface import Address, Interface
-from portal.models import FAR
+from portal.encryption import EncryptedField
+from portal.models import FAR, HeldLoss
 
-# When the sign-in that a person's peers stand on runs out; null without a lease.
+# When the sign-in that a person's peers stand on runs out; null without a lease. LEAST leaves out what is null.
 LEASE_UNTIL = models.ExpressionWrapper(
-    F("owner__signed_in_at") + F("interface__lease"), output_field=models.DateTimeField()
+    F("owner__signed_in_at") + Least(F("interface__lease"), F("owner__lease_limit")),
+    output_field=models.DateTimeField(),
 )
 
 
@@ -28,13 +30,24 @@ def entitlement(at: datetime | models.Expression) -> dict[str, Q]:
     """
     return {
         "not_expired": Q(expires_at=None) | Q(expires_at__gt=at),
-        "signed_in": Q(interface__lease=None) | Q(lease_until__gt=at),
+        "signed_in": Q(interface__lease=None, owner__lease_limit=None) | Q(lease_until__gt=at),
+        "access_lasts": Q(owner__access_ended_at=None),
         "admitted": Q(interface__enrol_groups=[])
         | Q(interface__enrol_groups__overlap=F("owner__groups_claim")),
         "not_revoked": Q(revoked_at=None),
         "not_suspended": Q(suspended_at=None),
         "owner_active": Q(owner__is_active=True),
     }
+
+
+def held_loss() -> Q:
+    """Return the condition that the identity brake holds what would bar the peer: its owner's access, or the group."""
+    losses = HeldLoss.objects.filter(person=OuterRef("owner"))
+    admitted = Q(groups__overlap=OuterRef("interface__enrol_groups"))
+    lost_group = Q(Exists(losses.filter(groups__isnull=False).exclude(admitted))) & ~Q(
+        interface__enrol_groups=[]
+    )
+    return Q(Exists(losses.filter(groups=None))) | lost_group
 
 
 class PeerQuerySet(models.QuerySet["Peer"]):

@@ -18,6 +18,7 @@ from urllib3.connection import HTTPConnection
 
 BUDGET = 5.0  # seconds for all calls of one page; the page itself must be out within 6
 BODY_LIMIT = 1 << 20  # bytes, after decompression
+JSON = {"application/json", "application/jwk-set+json"}  # RFC 7517, section 8.5.2
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -104,7 +105,7 @@ def checked(response: requests.Response) -> requests.Response:
     if response.is_redirect:
         raise ProviderTrouble("redirect")
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    body = _json(response.content) if media_type == "application/json" else None
+    body = _json(response.content) if media_type in JSON else None
     if response.status_code == HTTPStatus.BAD_REQUEST and body and body.get("error") == "invalid_grant":
         raise StaleSignInError
     if response.status_code != HTTPStatus.OK:

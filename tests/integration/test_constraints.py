@@ -62,6 +62,24 @@ def user(**columns):
     return insert("portal_user", values)
 
 
+def refresh_token(**columns):
+    values = {
+        "person_id": "$owner", "provider": "corp", "token": "x", "obtained_at": "now", "due_at": "now", "failures": 0,
+        "trouble": "", **columns,
+    }  # fmt: skip
+    return insert("portal_refreshtoken", values)
+
+
+def held(**columns):
+    return insert(
+        "portal_heldloss", {"person_id": "$owner", "reason": "refused", "found_at": "now", **columns}
+    )
+
+
+def seal(**columns):
+    return insert("peers_auditseal", {"previous": r"\x00", "digest": r"\x01", "events": 1, **columns})
+
+
 def link(**columns):
     values = {
         "id": "00000000-0000-0000-0000-000000000003", "token_hash": "b" * 64, "owner_id": "$owner",
@@ -171,9 +189,29 @@ REFUSED = {
     "a reason for a person who is not suspended": (user(suspend_reason="why", is_active=False), "user_suspended"),
     "an active person who is suspended": (user(suspended_at="now"), "user_suspended"),
     "a person suspended beyond all time": (user(suspended_at="20000-01-01", is_active=False), "user_suspended"),
+    "a sign-in that counts for no time": (user(lease_limit="0"), "user_lease_limit"),
+    "a sign-in that counts for ever": (user(lease_limit="20 years"), "user_lease_limit"),
+    "access that ended for no reason": (user(access_ended_at="now"), "user_access_ended"),
+    "a reason for access that lasts": (user(access_end_reason="refused"), "user_access_ended"),
+    "access that ended for a reason that nobody knows": (
+        user(access_ended_at="now", access_end_reason="mood"), "user_access_ended",
+    ),
+    "access that ended beyond all time": (
+        user(access_ended_at="20000-01-01", access_end_reason="refused"), "user_access_ended",
+    ),
+    "a refresh token that is none": (refresh_token(token=""), "refreshtoken_not_empty"),
+    "a person with two refresh tokens": (f"{refresh_token()}; {refresh_token()}", "portal_refreshtoken_pkey"),
+    "a loss that is held for a reason that nobody knows": (held(reason="mood"), "heldloss_reason"),
+    "a person with two losses that are held": (f"{held()}; {held()}", "portal_heldloss_pkey"),
+    "a seal of nothing": (seal(events=0), "auditseal_events"),
+    "two seals after one": (f"{seal()}; {seal(digest='x')}", "peers_auditseal_previous_key"),
+    "a seal twice": (f"{seal()}; {seal(previous='x')}", "peers_auditseal_digest_key"),
+    "a seal changed": (f"{seal()}; UPDATE peers_auditseal SET events = 2", "a seal of the audit stays"),
+    "all seals broken": ("TRUNCATE peers_sealedevent", "a seal of the audit stays"),
+    "a seal broken": (f"{seal()}; DELETE FROM peers_auditseal", "a seal of the audit stays"),
     "an audit row changed": ("UPDATE peers_auditevent SET reason = 'x'", "the audit is append-only"),
     "an audit row deleted": ("DELETE FROM peers_auditevent", "the audit is append-only"),
-    "the audit emptied": ("TRUNCATE peers_auditevent", "the audit is append-only"),
+    "the audit emptied": ("TRUNCATE peers_auditevent CASCADE", "the audit is append-only"),
     "everything emptied": ("TRUNCATE portal_user CASCADE", "the audit is append-only"),
     "a key changed": (f"UPDATE peers_peerkey SET public_key = '{OTHER_KEY}'", "a key is retired once"),
     "a key given to another peer": ("UPDATE peers_peerkey SET peer_id = gen_random_uuid()", "a key is retired once"),
@@ -217,6 +255,11 @@ TAKEN = {
     "a freed number": freed(),
     "a sample": sample(),
     "a letter": mail(),
+    "a seal": seal(),
+    "a refresh token": refresh_token(),
+    "a loss that is held": held(groups="{staff}"),
+    "a person whose access has ended": user(access_ended_at="now", access_end_reason="group_lost"),
+    "a person whose sign-in counts for a day": user(lease_limit="1 day"),
     "a key that goes once it is barred": f"{bar()}; DELETE FROM peers_peerkey",
     "an event of a peer that is gone": audit(peer_id="00000000-0000-0000-0000-000000000009"),
     "a suspended person": user(is_active=False, suspended_at="now", suspend_reason="why"),
@@ -294,10 +337,10 @@ def test_the_database_refuses_to_undo_a_revocation(attempt, laptop, subtests):
 
 
 def test_every_constraint_of_our_own_is_tried(database):
-    ours = "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text ~ '^(peers_|portal_(user|mail)$)' AND contype IN ('c', 'x')"
+    ours = "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text ~ '^(peers_|portal_(user|mail|refreshtoken|heldloss)$)' AND contype IN ('c', 'x')"
     unique = (
         "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisunique"
-        " AND NOT i.indisprimary AND i.indrelid::regclass::text ~ '^(peers_|portal_(user|mail)$)'"
+        " AND NOT i.indisprimary AND i.indrelid::regclass::text ~ '^(peers_|portal_(user|mail|refreshtoken|heldloss)$)'"
     )
     tried = {reason for _, reason in REFUSED.values()}
     made_by_django = "_check"  # a PositiveIntegerField's own

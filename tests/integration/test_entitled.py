@@ -48,6 +48,22 @@ CASES = {
     "its owner has never signed in": (owner(signed_in_at=None), False),
     "never signed in, and no lease": (both(owner(signed_in_at=None), interface(lease=None)), True),
     "signed in long ago, and no lease": (both(owner(signed_in_at=AT - 99 * LEASE), interface(lease=None)), True),
+    "its owner's sign-in counts for less than the lease": (
+        owner(signed_in_at=AT - timedelta(hours=24), lease_limit=timedelta(hours=24)), False,
+    ),
+    "its owner's sign-in counts for a moment more": (
+        owner(signed_in_at=AT - timedelta(hours=24) + A_MOMENT, lease_limit=timedelta(hours=24)), True,
+    ),
+    "its owner's sign-in would count for more than the lease": (
+        owner(signed_in_at=AT - LEASE, lease_limit=2 * LEASE), False,
+    ),
+    "no lease, and a sign-in that counts for a day": (
+        both(owner(signed_in_at=AT - timedelta(hours=24), lease_limit=timedelta(hours=24)), interface(lease=None)), False,
+    ),
+    "its owner's access has ended": (owner(access_ended_at=AT, access_end_reason="refused"), False),
+    "its owner's access has ended, and there is no lease": (
+        both(owner(access_ended_at=AT, access_end_reason="disabled"), interface(lease=None)), False,
+    ),
     "its owner has the group": (interface(enrol_groups=["employees"]), True),
     "its owner has one of the groups": (interface(enrol_groups=["staff", "employees"]), True),
     "its owner lacks the group": (interface(enrol_groups=["staff"]), False),

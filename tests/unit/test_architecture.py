@@ -103,6 +103,7 @@ MODELS = {
     "peers.sentences",
     "peers.wireguard.config",
     "peers.wireguard.keys",
+    "portal.encryption",
     "portal.models",
 }
 API = (
@@ -127,6 +128,7 @@ GATEWAY = {
     "peers.signals",
     "peers.wireguard",
     "peers.gateway",
+    "portal.encryption",
 }
 
 

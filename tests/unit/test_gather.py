@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peers.fields import encrypt
 from peers.gateway.gather import Row, forget, validated
 from peers.models import Interface
 from peers.wireguard import keys, wg
 from peers.wireguard.state import MEMOS
+from portal.encryption import encrypt
 from tests import rows
 
 POOLS = (ip_network("10.77.0.0/24"), ip_network("fd00:77::/64"))
