@@ -118,7 +118,7 @@ def is_safe_url(url: object) -> bool:
 
 def _provider(name: str, entry: dict[str, Any]) -> Provider:
     _check_shape(name, entry)
-    values = {
+    values: dict[str, Any] = {
         key: entry[key]
         for key in ("name", "groups_claim", "group_names", "authorization_params")
         if key in entry
@@ -166,7 +166,7 @@ def _is_seconds(value: object) -> bool:
 
 def _requirement(name: str, key: str, value: object) -> Requirement:
     """Return the requirement in ``{"acr": […], "amr": […], "max_age": seconds}``, each of which may be left out."""
-    found = value if isinstance(value, dict) else {"": None}
+    found: dict[str, Any] = value if isinstance(value, dict) else {"": None}
     acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", 1)
     if found.keys() - {"acr", "amr", "max_age"} or not (
         _is_texts(acr) and _is_texts(amr) and _is_seconds(max_age)
