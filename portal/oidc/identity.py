@@ -1,6 +1,7 @@
 """Read who a person is from a provider's claims."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -21,6 +22,42 @@ class Identity:
     name: str
     email: str
     groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a person signed in, as the id_token says, and what the provider can be asked with later.
+
+    ``acr`` and ``refresh_token`` are empty, ``auth_time`` is None, where the provider gave none.
+    """
+
+    id_token: str = field(repr=False)
+    refresh_token: str = field(repr=False, default="")
+    acr: str = ""
+    amr: frozenset[str] = frozenset()
+    auth_time: datetime | None = None
+
+
+def proof(claims: dict[str, Any], tokens: dict[str, Any]) -> Proof:
+    """Return what the claims of a checked id_token, and the tokens that it came with, say of the sign-in."""
+    acr, amr, refresh_token = claims.get("acr"), claims.get("amr"), tokens.get("refresh_token")
+    return Proof(
+        id_token=str(tokens["id_token"]),
+        refresh_token=refresh_token if isinstance(refresh_token, str) else "",
+        acr=acr if isinstance(acr, str) and _is_clean(acr) else "",
+        amr=frozenset(filter(_is_clean, amr)) if isinstance(amr, list) else frozenset(),
+        auth_time=_time(claims.get("auth_time")),
+    )
+
+
+def _time(value: object) -> datetime | None:
+    """Return the moment that a NumericDate (RFC 7519, section 2) names; None when it is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def identity(provider: Provider, claims: dict[str, Any]) -> Identity:

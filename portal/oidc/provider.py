@@ -4,8 +4,6 @@ import secrets
 from functools import cached_property
 from typing import Any
 
-import jwt
-from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.models import SocialApp
 from allauth.socialaccount.providers.oauth2.client import OAuth2Client
@@ -14,20 +12,12 @@ from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOA
 from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from portal import oidc_config
+from portal.oidc import discovery, id_token
 from portal.oidc.http import ProviderTrouble
-
-ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
-_TOKEN_CHECKS: Any = {
-    # The token comes straight from the provider's token endpoint over TLS, which stands for its signature
-    # (OpenID Connect Core, section 3.1.3.7, point 6).
-    "verify_signature": False,
-    "verify_iss": True,
-    "verify_aud": True,
-    "verify_exp": True,
-    "require": ["iss", "sub", "aud", "exp", "iat"],
-}
+from portal.oidc.identity import Proof, proof
 
 
 class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
@@ -49,15 +39,7 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
 
     @cached_property
     def openid_config(self) -> dict[str, Any]:
-        """The provider's own description (OpenID Connect Discovery, section 4), believed only about itself."""
-        with get_adapter().get_requests_session() as session:
-            document: dict[str, Any] = session.get(self.configured.discovery_url).json()
-        if document.get("issuer") != self.configured.issuer:
-            raise ProviderTrouble("wrong_issuer")
-        for endpoint in ENDPOINTS:
-            if not oidc_config.is_safe_url(document.get(endpoint)):
-                raise ProviderTrouble(f"bad_{endpoint}")
-        return document
+        return discovery.document(self.configured)
 
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:
         """Return the address that is registered with the provider, whatever host the request came by."""
@@ -69,32 +51,19 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
         methods = self.openid_config.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         return isinstance(methods, list) and "client_secret_post" not in methods
 
-    def claims(self, code: str, state: dict[str, Any]) -> dict[str, Any]:
-        """Trade ``code`` for the person's claims; userinfo's win over the id_token's of the same name."""
+    def claims(self, code: str, state: dict[str, Any]) -> tuple[dict[str, Any], Proof]:
+        """Trade ``code`` for the person's claims, of which userinfo's win over the id_token's, and for what proves them."""
         client = self.get_client(self.request, self.get_provider().app)
         tokens = client.get_access_token(code, pkce_code_verifier=state.get("pkce_code_verifier"))
         if not isinstance(tokens["access_token"], str):
             raise ProviderTrouble("bad_access_token")
-        id_token = self._checked_id_token(tokens.get("id_token"), state.get("nonce"))
+        signed = id_token.checked(
+            self.configured, tokens.get("id_token"), at=timezone.now(), nonce=str(state.get("nonce"))
+        )
         userinfo = self._fetch_user_info(tokens["access_token"])
-        if userinfo.get("sub") != id_token["sub"]:  # OpenID Connect Core, section 5.3.2
+        if userinfo.get("sub") != signed["sub"]:  # OpenID Connect Core, section 5.3.2
             raise ProviderTrouble("sub_mismatch")
-        return {**id_token, **userinfo}
-
-    def _checked_id_token(self, id_token: object, nonce: object) -> dict[str, Any]:
-        try:
-            token: dict[str, Any] = jwt.decode(
-                str(id_token),
-                options=_TOKEN_CHECKS,
-                issuer=self.configured.issuer,
-                audience=self.configured.client_id,
-                leeway=30,
-            )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
-            raise ProviderTrouble("bad_id_token") from None
-        if token.get("nonce") != nonce:
-            raise ProviderTrouble("wrong_nonce")
-        return token
+        return {**signed, **userinfo}, proof(signed, tokens)
 
 
 class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no types

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from peers import audit
 from portal import sessions
 from portal.models import User
-from portal.oidc.identity import Identity
+from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
 from portal.source import source
 
@@ -18,11 +18,14 @@ class RefusedError(Exception):
     """The provider vouches for them, yet they may not use the portal; the text is the reason, for the audit log."""
 
 
-def sign_in(request: HttpRequest, provider: Provider, person: Identity, *, at: datetime) -> User:
+def sign_in(
+    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, *, at: datetime
+) -> User:
     """Give the person a session; raise RefusedError, with the refusal on record, when they may not have one.
 
     The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
     """
+    del proof
     user, refusal = _admit(provider, person, source(request), at)
     if user is None or refusal:
         raise RefusedError(refusal)

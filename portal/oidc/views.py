@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from portal import errors
 from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
-from portal.oidc.identity import Identity, identity
+from portal.oidc.identity import Identity, Proof, identity
 from portal.oidc.provider import Provider
 from portal.oidc.sign_in import RefusedError, sign_in
 
@@ -71,18 +71,21 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
         return _declined(request, provider, state["next"])
     try:
         with time_budget():
-            person = identity(exchange.configured, exchange.claims(request.GET["code"], state))
+            claims, proof = exchange.claims(request.GET["code"], state)
+            person = identity(exchange.configured, claims)
     except StaleSignInError:
         return _stale(request, provider, "code", state["next"])
     except (ProviderTrouble, OAuth2Error) as trouble:
         return _away(request, provider, getattr(trouble, "failure", "no_access_token"), state["next"])
-    return _arrive(request, provider, person, state["next"])
+    return _arrive(request, provider, person, proof, state["next"])
 
 
-def _arrive(request: HttpRequest, provider: Provider, person: Identity, next_url: str) -> HttpResponse:
+def _arrive(
+    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, next_url: str
+) -> HttpResponse:
     configured = provider.exchange.configured
     try:
-        sign_in(request, configured, person, at=timezone.now())
+        sign_in(request, configured, person, proof, at=timezone.now())
     except RefusedError as refusal:
         logger.info("sign_in_refused", extra={"provider": configured.id, "reason": str(refusal)})
         return render(request, "socialaccount/refused.html", status=HTTPStatus.FORBIDDEN)

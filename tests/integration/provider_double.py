@@ -10,15 +10,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from portal.oidc_config import Provider
 from tests.integration.sign_in import depart
 
 MOVED = "/moved"
-DISCOVERY, TOKEN, USERINFO = "/.well-known/openid-configuration", "/token", "/userinfo"
+DISCOVERY, TOKEN, USERINFO, KEYS = "/.well-known/openid-configuration", "/token", "/userinfo", "/keys"
 SECRET = "a-client-secret-that-must-not-be-logged"
 CODE = "a-code-that-must-not-be-logged"
-KEY = "the double signs with this; nobody checks it, for it comes over the token endpoint"
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+JWK = jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True) | {"kid": "first", "use": "sig"}
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Double:
             "authorization_endpoint": self.issuer + "/authorize",
             "token_endpoint": self.issuer + TOKEN,
             "userinfo_endpoint": self.issuer + USERINFO,
+            "jwks_uri": self.issuer + KEYS,
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
         now = int(time.time())
@@ -74,8 +77,8 @@ class Double:
 
     def answer(self, path: str) -> dict[str, Any]:
         if path == TOKEN:
-            return {"id_token": jwt.encode(self.id_token, KEY, "HS256"), **self.tokens}
-        return {DISCOVERY: self.document, USERINFO: self.userinfo}[path]
+            return {"id_token": jwt.encode(self.id_token, KEY, "RS256", {"kid": "first"}), **self.tokens}
+        return {DISCOVERY: self.document, USERINFO: self.userinfo, KEYS: {"keys": [JWK]}}[path]
 
     def sign_in(self, client, next_url="/"):
         """Let whoever the double says it is come back to the portal; return its answer."""
