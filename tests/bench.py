@@ -31,7 +31,7 @@ from deploy.demo.postgres import Cluster, debian_binaries, wheel_binaries
 from peers import services
 from peers.models import Interface, PeerStatus
 from peers.wireguard import keys, link, wg
-from tests import bench_pages, rows, scene
+from tests import bench_access, bench_pages, rows, scene
 from tests.gateway.running import RunningGateway, configuration_of, last_reply
 
 SAMPLES = int(os.environ.get("SAMPLES", "30"))
@@ -49,6 +49,7 @@ def main() -> None:
         bench.one_wg_set_a_peer(10_000)
         for count in (1_000, 10_000):
             bench.with_peers(count)
+        bench.ends_of_access()
         bench_pages.measure(bench.cluster, row, spread)
 
 
@@ -134,6 +135,18 @@ class Bench:
                 self.idle(running, count)
             self.commit_to_interface(running, wg0, count)
             self.revoke_to_last_packet(running, wg0, count)
+
+    def ends_of_access(self) -> None:
+        with ExitStack() as stack:
+            bench_pages.without_static_files(stack)
+            database, namespace, home, wg0 = self.fresh(stack)
+            scene.fill(database, wg0, 1000)
+            running = RunningGateway(namespace, database, home)
+            stack.callback(running.stop)
+            running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 1000, 120)
+            wg0.refresh_from_db()
+            bench_access.suspend_to_all_dead(running, wg0, row, spread)
+            bench_access.lease_to_last_packet(running, wg0, database, row, spread)
 
     def idle(self, running: RunningGateway, count: int, seconds: int = 20) -> None:
         """Measure a gateway that has nothing to do: memory, processor, and what a full pass costs."""

@@ -38,8 +38,7 @@ def measure(
     connection.settings_dict.update(NAME=database.name, USER=WEB, HOST=str(cluster.socket), PORT="")
     with ExitStack() as stack:
         stack.callback(connection.close)
-        nothing = stack.enter_context(TemporaryDirectory())
-        stack.enter_context(override_settings(STORAGES=STORAGES, STATIC_ROOT=nothing))
+        without_static_files(stack)
         wg0 = rows.interface(ipv4_pool="10.64.0.0/12", ipv6_pool="fd00:77::/64")
         company.fill(database, wg0, people=PEOPLE, peers=PEERS)
         peer = Peer.objects.filter(revoked_at=None, owner__is_active=True).order_by("host")[PEERS // 2]
@@ -50,6 +49,11 @@ def measure(
         gc.freeze()  # what other measurements left behind is in no portal's way
         for promise, what, person, path in pages(peer, admin):
             row(promise, f"{what}, {PEERS:,} devices of {PEOPLE:,} people", spread(seconds(person, path)))
+
+
+def without_static_files(stack: ExitStack) -> None:
+    nothing = stack.enter_context(TemporaryDirectory())
+    stack.enter_context(override_settings(STORAGES=STORAGES, STATIC_ROOT=nothing))
 
 
 def pages(peer: Peer, admin: User) -> list[tuple[str, str, User, str]]:
