@@ -39,7 +39,7 @@ def suspend_to_all_dead(running: RunningGateway, wg0: Interface, row: Any, sprea
         with connected(running, person, wg0) as (_, client):
             refused: list[float] = []
             last = last_reply(client, INSIDE, _suspending(person, browser, refused), for_seconds=2)
-            seconds.append(max(0.0, last, refused[0]))
+            seconds.append(refused[0] + max(0.0, last))  # ``last`` counts from the refusal
     row(
         "a person who is out: p99 ≤ 2 s",
         "suspended → the last page and the last packet of theirs, whichever is later",
