@@ -24,11 +24,14 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class ProviderTrouble(requests.RequestException):
-    """The provider cannot be used now; ``failure`` is a word for the log, without anything the provider sent."""
+    """The provider cannot be used now; ``failure`` is a word for the log, without anything the provider sent.
 
-    def __init__(self, failure: str) -> None:
+    ``retry_after`` is in how many seconds it wants to be asked again (RFC 9110, section 10.2.3), None when it does not say.
+    """
+
+    def __init__(self, failure: str, *, retry_after: int | None = None) -> None:
         super().__init__(failure)
-        self.failure = failure
+        self.failure, self.retry_after = failure, retry_after
 
 
 class StaleSignInError(Exception):
@@ -109,11 +112,16 @@ def checked(response: requests.Response) -> requests.Response:
     if response.status_code == HTTPStatus.BAD_REQUEST and body and body.get("error") == "invalid_grant":
         raise StaleSignInError
     if response.status_code != HTTPStatus.OK:
-        raise ProviderTrouble(f"status_{response.status_code}")
+        raise ProviderTrouble(f"status_{response.status_code}", retry_after=_seconds(response))
     if body is None:
         raise ProviderTrouble("not_json")
     response.headers["content-type"] = "application/json"  # allauth compares the letters
     return response
+
+
+def _seconds(response: requests.Response) -> int | None:
+    wish = response.headers.get("Retry-After", "")
+    return int(wish) if wish.isascii() and wish.isdecimal() and len(wish) < 6 else None
 
 
 def _json(content: bytes) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ def identity(provider: Provider, claims: dict[str, Any]) -> Identity:
         sub=sub,
         name=_name(claims.get("name") or claims.get("preferred_username")),
         email=_email(claims.get("email")),
-        groups=_groups(claims.get(provider.groups_claim)),
+        groups=named_groups(provider, claims) or frozenset(),
     )
 
 
@@ -93,7 +93,17 @@ def _email(value: object) -> str:
     return text
 
 
-def _groups(value: object) -> frozenset[str]:
-    """Return the groups in a claim: a list of texts, or one text; what is not clean is left out, never mended."""
+def named_groups(provider: Provider, claims: dict[str, Any]) -> frozenset[str] | None:
+    """Return the groups that the claims name: a list of texts, or one text; None when they name none.
+
+    What is not clean is left out, never mended. A provider that has too many for its token says where they are instead
+    (OpenID Connect Core, section 5.6.2): that names none.
+    """
+    value = claims.get(provider.groups_claim) if provider.groups_claim else None
     values = [value] if isinstance(value, str) else value
-    return frozenset(filter(_is_clean, values)) if isinstance(values, list) else frozenset()
+    return frozenset(filter(_is_group, values)) if isinstance(values, list) else None
+
+
+def _is_group(value: object) -> bool:
+    """Say whether it is clean and has no white space but single spaces between words."""
+    return isinstance(value, str) and _is_clean(value) and value == " ".join(value.split())

@@ -18,6 +18,7 @@ from portal import oidc_config
 from portal.oidc import discovery, id_token
 from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import Proof, proof
+from portal.oidc.refresh import uses_basic
 
 
 class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
@@ -48,8 +49,7 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
 
     @property
     def basic_auth(self) -> bool:
-        methods = self.openid_config.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        return isinstance(methods, list) and "client_secret_post" not in methods
+        return uses_basic(self.openid_config)
 
     def claims(self, code: str, state: dict[str, Any]) -> tuple[dict[str, Any], Proof]:
         """Trade ``code`` for the person's claims, of which userinfo's win over the id_token's, and for what proves them."""

@@ -2,13 +2,17 @@
 
 from datetime import datetime
 
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest
 
 from peers import audit
 from portal import sessions
-from portal.models import User
+from portal.access import brake, changes
+from portal.access.changes import By
+from portal.access.questions import next_question
+from portal.models import LossReason, RefreshToken, User
 from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
 from portal.source import source
@@ -25,8 +29,7 @@ def sign_in(
 
     The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
     """
-    del proof
-    user, refusal = _admit(provider, person, source(request), at)
+    user, refusal = _admit(provider, person, proof, source(request), at)
     if user is None or refusal:
         raise RefusedError(refusal)
     sessions.begin(request, user, at=at)
@@ -35,9 +38,10 @@ def sign_in(
 
 @transaction.atomic
 def _admit(
-    provider: Provider, person: Identity, address: str | None, at: datetime
+    provider: Provider, person: Identity, proof: Proof, address: str | None, at: datetime
 ) -> tuple[User | None, str]:
     """Return the person's row as it is now (None: there is none), and why they are refused ("": they are not)."""
+    brake.queue()
     allowed = provider.allowed_groups is None or bool(provider.allowed_groups & person.groups)
     user = _row(person, create=allowed)
     refusal = _refusal(user, allowed=allowed)
@@ -46,7 +50,10 @@ def _admit(
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     else:
-        _refresh(user, provider, person, at=None if refusal else at)
+        _describe(user, person)
+        _take_the_word(user, provider, person, allowed=allowed, by=By(user, address), at=at)
+    if user and not refusal:
+        _begin_lease(user, provider, proof, at)
     audit.record(action, actor=user, target=user, source=address, new=new, reason=refusal)
     return user, refusal
 
@@ -67,16 +74,28 @@ def _refusal(user: User | None, *, allowed: bool) -> str:
     return "" if user is not None and user.is_active else "deactivated"
 
 
-def _refresh(user: User, provider: Provider, person: Identity, *, at: datetime | None) -> None:
-    """Copy what the provider says today; with ``at`` None the person was refused, and no lease starts.
+def _describe(user: User, person: Identity) -> None:
+    user.name, user.email = person.name, person.email
+    user.save(update_fields=["name", "email"])
 
-    A refused person loses groups and admin rights all the same: the provider has just said so.
-    """
-    is_admin = bool(provider.admin_groups & person.groups)
-    user.name, user.email, user.groups_claim = person.name, person.email, sorted(person.groups)
-    user.is_staff = user.is_superuser = is_admin
-    fields = ["name", "email", "groups_claim", "is_staff", "is_superuser"]
-    if at is not None:
-        user.signed_in_at = at
-        fields.append("signed_in_at")
-    user.save(update_fields=fields)
+
+def _take_the_word(
+    user: User, provider: Provider, person: Identity, *, allowed: bool, by: By, at: datetime
+) -> None:
+    """Take over the groups that the provider has just named, of a refused person too; without an allowed one they are out."""
+    if allowed:
+        changes.regroup(user, provider, person.groups, by=by, at=at)
+    else:
+        changes.end(user, LossReason.GROUP_LOST, by=by, at=at, groups=person.groups)
+
+
+def _begin_lease(user: User, provider: Provider, proof: Proof, at: datetime) -> None:
+    """Write down when they signed in and with what the provider can be asked; without that the lease is a short one."""
+    user.signed_in_at, user.access_ended_at, user.access_end_reason = at, None, ""
+    user.lease_limit = None if proof.refresh_token else settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN
+    user.save(update_fields=["signed_in_at", "access_ended_at", "access_end_reason", "lease_limit"])
+    RefreshToken.objects.filter(person=user).delete()
+    if proof.refresh_token:
+        RefreshToken.objects.create(
+            person=user, provider=provider.id, token=proof.refresh_token, obtained_at=at, due_at=next_question(at),
+        )  # fmt: skip

@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.double.posted = parse_qs(body.decode())
+        self.form = self.double.posted = parse_qs(body.decode())
         self.do_GET()
 
     def json(self, value: object, status: int = 200) -> None:

@@ -1,0 +1,49 @@
+"""The brake for identity: when the provider's word would cut many people off at once, hold it until somebody looked."""
+
+import logging
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from peers.models import AuditEvent, PeerStatus
+from portal.models import HeldLoss
+
+logger = logging.getLogger(__name__)
+
+WITHIN = timedelta(minutes=10)
+AT_LEAST, SHARE = 5, 0.10
+WORD = ("access_ended", "groups_changed")  # the audit's actions that follow from a provider's word
+RELEASED = "release_access"
+
+
+def queue() -> None:
+    """Wait until nobody else changes access, and have them wait until this transaction ends: losses are counted.
+
+    Call it first: whoever holds a person's row and then waits here could wait for ever.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('latchkey-access'))")
+
+
+def holds(person: int) -> bool:
+    """Say whether the loss of one more person, by their id, is too much; call it once it is one's turn.
+
+    While anything is held everything is: else a provider that is wrong about all would cut a tenth of them every ten minutes.
+    """
+    if HeldLoss.objects.exclude(person=person).exists():
+        return True
+    cut = _cut_of_late() | {person}
+    return len(cut) > max(AT_LEAST, int(len(_with_live_peers() | cut) * SHARE))
+
+
+def _cut_of_late() -> set[int]:
+    """Return the people cut off since an administrator's last word, ten minutes ago at the most, by the database's clock."""
+    events = AuditEvent.objects.filter(at__gt=Now() - WITHIN)
+    if word := events.filter(action=RELEASED).order_by("-at").values_list("at", flat=True).first():
+        events = events.filter(at__gt=word)
+    return set(events.filter(action__in=WORD, new__devices__gt=0).values_list("person", flat=True))
+
+
+def _with_live_peers() -> set[int]:
+    return set(PeerStatus.objects.filter(present=True).values_list("peer__owner", flat=True).distinct())

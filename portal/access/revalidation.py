@@ -1,0 +1,141 @@
+"""Ask the providers whether people's access lasts: many at once, by threads that do not know the database."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db.models import Count, Exists, OuterRef
+
+from peers.models import Peer
+from portal.access import questions
+from portal.access.answers import Answer, CannotTell, Gone, read
+from portal.access.questions import Question
+from portal.models import LossReason, RefreshToken
+from portal.oidc import discovery, id_token
+from portal.oidc.http import ProviderTrouble, StaleSignInError
+from portal.oidc.refresh import refresh, userinfo
+from portal.oidc_config import Provider
+
+logger = logging.getLogger(__name__)
+
+ALARM_EVERY = 300  # seconds between two records of the same alarm
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question that is with its provider: what follows from the answer, and what it answered before."""
+
+    question: Question
+    provider: Provider
+    document: dict[str, Any] = field(repr=False)
+    tokens: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Round:
+    """The questions that are due at ``at``. Answers are heard in this thread, which alone has a connection."""
+
+    def __init__(self, at: datetime, pool: ThreadPoolExecutor) -> None:
+        self.at, self.pool = at, pool
+        self.outcomes: Counter[str] = Counter()
+        self._running: dict[Future[dict[str, Any]], Asked] = {}
+        self._documents: dict[str, dict[str, Any] | ProviderTrouble] = {}
+
+    def __len__(self) -> int:
+        """Return how many questions are with their providers."""
+        return len(self._running)
+
+    def ask(self, question: Question) -> None:
+        if question.provider is None:
+            return self._settle(question, CannotTell("not_configured"))
+        document = self._document(question.provider)
+        if isinstance(document, ProviderTrouble):
+            return self._settle(question, CannotTell(document.failure, document.retry_after))
+        asked = Asked(question, question.provider, document)
+        self._running[self.pool.submit(refresh, asked.provider, document, question.token)] = asked
+        return None
+
+    def hear(self) -> None:
+        """Wait until there is an answer, and do what follows."""
+        for call in wait(self._running, return_when=FIRST_COMPLETED).done:
+            asked = self._running.pop(call)
+            try:
+                self._go_on(asked, call.result())
+            except StaleSignInError:
+                self._settle(asked.question, Gone(LossReason.REFUSED))
+            except ProviderTrouble as trouble:
+                self._settle(asked.question, CannotTell(trouble.failure, trouble.retry_after))
+
+    def _go_on(self, asked: Asked, answer: dict[str, Any]) -> None:
+        if asked.tokens:
+            self._settle(asked.question, self._read(asked, answer))
+        elif (question := self._kept(asked.question, answer)) is None:
+            self.outcomes["outdated"] += 1
+        else:
+            asked.question, asked.tokens = question, answer
+            self._running[self.pool.submit(userinfo, asked.document, answer["access_token"])] = asked
+
+    def _kept(self, question: Question, tokens: dict[str, Any]) -> Question | None:
+        """Return the question once a rotated token is committed, for the one before may be worthless; None: outdated."""
+        rotated = tokens.get("refresh_token")
+        if not isinstance(rotated, str) or rotated in {"", question.token}:
+            return question
+        if not questions.rotate(question, rotated, at=self.at):
+            return None
+        return replace(question, token=rotated, obtained_at=self.at)
+
+    def _read(self, asked: Asked, claims: dict[str, Any]) -> Answer:
+        """Return what the claims mean; an id_token that came with the tokens is checked as at a sign-in."""
+        given = asked.tokens.get("id_token")
+        signed = id_token.checked(asked.provider, given, at=self.at) if given else {"sub": claims.get("sub")}
+        if {signed["sub"], claims.get("sub")} != {asked.question.sub}:
+            raise ProviderTrouble("sub_mismatch")
+        return read(asked.provider, {**signed, **claims}, asked.question.known)
+
+    def _document(self, provider: Provider) -> dict[str, Any] | ProviderTrouble:
+        """Return the provider's description, or its trouble; a provider that is down is waited for once a round."""
+        if provider.id not in self._documents:
+            try:
+                self._documents[provider.id] = discovery.document(provider)
+            except ProviderTrouble as trouble:
+                self._documents[provider.id] = trouble
+        return self._documents[provider.id]
+
+    def _settle(self, question: Question, answer: Answer) -> None:
+        self.outcomes[questions.settle(question, answer, at=self.at)] += 1
+
+
+def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> Counter[str]:
+    """Ask about everyone who is due at ``at``, and return how many people came to which end.
+
+    Any number of processes may do so at once: each person is asked about by one of them.
+    """
+    parallel = settings.LATCHKEY_REVALIDATE_PARALLEL
+    with ThreadPoolExecutor(parallel) as pool:
+        this = Round(at, pool)
+        while True:
+            for question in [] if stopped() else questions.claim(at, parallel - len(this)):
+                this.ask(question)
+            if not this:
+                break
+            this.hear()
+    _alarm(at)
+    return this.outcomes
+
+
+def unanswered(at: datetime) -> dict[str, int]:
+    """Return by provider's id how many people with devices nobody has been able to ask about for too long."""
+    entitled = Peer.objects.entitled(at).filter(owner=OuterRef("person"))
+    since = at - settings.LATCHKEY_REVALIDATE_ALARM_AFTER
+    rows = RefreshToken.objects.filter(Exists(entitled), failing_since__lte=since).order_by()
+    return dict(rows.values_list("provider").annotate(people=Count("*")))
+
+
+def _alarm(at: datetime) -> None:
+    if (found := unanswered(at)) and cache.add("revalidation-alarm", "yes", ALARM_EVERY):
+        logger.error("revalidation_alarm", extra={"people": found})

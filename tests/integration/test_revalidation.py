@@ -1,0 +1,472 @@
+"""Whether a person's access lasts is asked of the provider: three answers and nothing else, and what follows from each."""
+
+import logging
+import threading
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import connections, transaction
+from django.test import Client
+from django.utils import timezone
+
+from peers import services
+from peers.models import AuditEvent, Interface, Peer
+from peers.states import State, standing
+from portal.access import brake, changes
+from portal.access.answers import Gone
+from portal.access.changes import By
+from portal.access.questions import claim, settle
+from portal.access.revalidation import revalidate, unanswered
+from portal.models import HeldLoss, LossReason, RefreshToken, User
+from tests import rows
+from tests.integration import provider_double as double_
+from tests.integration.conftest import use_providers
+from tests.integration.provider_double import DISCOVERY, TOKEN, USERINFO
+from tests.integration.refreshing import Refreshing
+
+pytestmark = pytest.mark.usefixtures("database")
+
+EVERY = timedelta(minutes=5)
+BEYOND = timedelta(minutes=7)  # an interval with all of its jitter
+STAFF = frozenset({"employees"})
+
+
+@pytest.fixture
+def idp(settings):
+    made = Refreshing()
+    use_providers(settings, (made.provider(allowed_groups=STAFF, admin_groups=frozenset({"vpn-admins"})),))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wg0(database):
+    return rows.interface(device_limit=1000)
+
+
+@pytest.fixture
+def hire(idp, wg0):
+    """Give a function that makes a person with a device, whose refresh token is due at once."""
+
+    def hired(name, **fields):
+        at = timezone.now()
+        person = rows.person(name, **fields)
+        User.objects.filter(pk=person.pk).update(issuer=idp.issuer)
+        person.refresh_from_db()
+        rows.peer(person, wg0, f"{name}'s laptop")
+        RefreshToken.objects.create(
+            person=person, provider="double", token=idp.token(name), obtained_at=at, due_at=at
+        )
+        return person
+
+    return hired
+
+
+@pytest.fixture
+def alice(hire):
+    return hire("alice")
+
+
+def entitled():
+    return set(Peer.objects.entitled(timezone.now()).values_list("owner__sub", flat=True))
+
+
+def now(later=timedelta(0)):
+    return timezone.now() + later
+
+
+# --- Fine ---
+
+
+def test_who_is_fine_stays_and_their_lease_does_not_grow(idp, alice):
+    assert revalidate(now()) == {"fine": 1}
+    row = RefreshToken.objects.get()
+    was, at = alice.signed_in_at, row.answered_at
+    alice.refresh_from_db()
+    assert (alice.signed_in_at, entitled()) == (was, {"alice"})
+    assert 0.8 * EVERY <= row.due_at - at <= 1.2 * EVERY
+    assert revalidate(now()) == {}
+    assert revalidate(now(BEYOND)) == {"fine": 1}
+    assert idp.asked == {"alice": 2}
+
+
+def test_a_rotated_token_is_used_the_next_time_and_is_encrypted_at_rest(idp, alice, database):
+    revalidate(now())
+    assert RefreshToken.objects.get().token == idp.token("alice") == "alice.2"
+    assert "alice.2" not in database.sql("SELECT token FROM portal_refreshtoken")
+    assert revalidate(now(BEYOND)) == {"fine": 1}
+
+
+def test_a_rotated_token_is_committed_before_the_person_is_asked_about(idp, alice):
+    idp.behave[USERINFO] = double_.fails
+    assert revalidate(now()) == {"cannot_tell": 1}
+    assert RefreshToken.objects.get().token == "alice.2"
+
+
+def test_people_without_an_entitled_device_are_not_asked_about(idp, hire):
+    for name in ("suspended", "revoked", "over"):
+        hire(name)
+    services.suspend_person(
+        actor=services.Actor(), person=User.objects.get(sub="suspended"), at=now(), reason="why"
+    )
+    revoked = Peer.objects.get(owner__sub="revoked")
+    services.revoke(actor=services.Actor(), peer=revoked, at=now())
+    User.objects.filter(sub="over").update(signed_in_at=now() - timedelta(days=8))
+    assert revalidate(now()) == {}
+    assert idp.asked == {}
+
+
+# --- Gone ---
+
+
+def test_who_is_refused_loses_devices_and_sessions_at_once_and_signing_in_brings_them_back(idp, alice, wg0):
+    browser = Client()
+    idp.is_person("alice", groups=["employees"])
+    idp.tokens["refresh_token"] = idp.token("alice")
+    idp.sign_in(browser)
+    assert browser.get("/").status_code == 200
+    idp.out.add("alice")
+    assert revalidate(now(BEYOND)) == {"gone": 1}
+    assert entitled() == set()
+    assert browser.get("/").status_code == 302
+    assert not Session.objects.exists()
+    alice.refresh_from_db()
+    assert (alice.access_end_reason, alice.is_active) == ("refused", True)
+    assert not RefreshToken.objects.exists()
+    event = AuditEvent.objects.get(action="access_ended")
+    assert (event.actor_kind, event.person, event.new) == ("command", alice, {"why": "refused", "devices": 1})
+    idp.out.clear()
+    assert idp.sign_in(browser).status_code == 302
+    assert entitled() == {"alice"}
+    alice.refresh_from_db()
+    assert (alice.access_ended_at, alice.access_end_reason, alice.lease_limit) == (None, "", None)
+
+
+def test_who_is_said_to_be_disabled_is_gone(idp, alice):
+    idp.claims["active"] = False
+    assert revalidate(now()) == {"gone": 1}
+    alice.refresh_from_db()
+    assert (alice.access_end_reason, entitled()) == ("disabled", set())
+
+
+def test_who_is_in_no_group_that_lets_them_in_is_gone_with_their_rights(idp, hire):
+    carol = hire("carol", is_staff=True, is_superuser=True, groups_claim=["employees", "vpn-admins"])
+    idp.groups["carol"] = ["guests"]
+    assert revalidate(now()) == {"gone": 1}
+    carol.refresh_from_db()
+    assert (carol.access_end_reason, carol.groups_claim) == ("group_lost", ["guests"])
+    assert (carol.is_staff, carol.is_superuser) == (False, False)
+
+
+def test_the_page_of_a_device_says_sign_in_over(alice, idp, database):
+    database.sql(
+        "INSERT INTO peers_gatewaystatus (gateway, interface_id, version, attached, started_at, heartbeat_at, last_pass_at,"
+        f" drift_found, left_alone, unexplained, held, problem) VALUES ('gw1', {Interface.objects.get().pk}, '', true,"
+        " now(), now(), now(), 0, '{}', 0, 0, '')"
+    )
+    idp.out.add("alice")
+    revalidate(now())
+    assert standing(Peer.objects.get(), timezone.now()).state == State.SIGNED_OUT
+
+
+# --- Groups ---
+
+
+def test_a_group_that_an_interface_asks_for_cuts_there_alone_and_brings_back(idp, hire, wg0):
+    Interface.objects.update(enrol_groups=["vpn"])
+    alice = hire("alice", groups_claim=["employees", "vpn"])
+    elsewhere = rows.interface("wg1")
+    rows.peer(alice, elsewhere)
+    browser = Client()
+    browser.force_login(alice)
+    assert revalidate(now()) == {"fine": 1}
+    assert list(Peer.objects.entitled(now())) == [Peer.objects.get(interface=elsewhere)]
+    assert browser.get("/").status_code == 200
+    event = AuditEvent.objects.get(action="groups_changed")
+    assert (event.old, event.new) == (
+        {"groups": ["employees", "vpn"]},
+        {"groups": ["employees"], "devices": 1},
+    )
+    idp.groups["alice"] = ["employees", "vpn"]
+    assert revalidate(now(BEYOND)) == {"fine": 1}
+    assert Peer.objects.entitled(now()).count() == 2
+    assert AuditEvent.objects.latest("pk").new == {"groups": ["employees", "vpn"], "devices": 0}
+
+
+def test_the_administrators_group_comes_and_goes_with_the_providers_word(idp, alice):
+    idp.groups["alice"] = ["employees", "vpn-admins"]
+    revalidate(now())
+    alice.refresh_from_db()
+    assert (alice.is_staff, alice.is_superuser) == (True, True)
+    idp.groups["alice"] = ["employees"]
+    revalidate(now(BEYOND))
+    alice.refresh_from_db()
+    assert (alice.is_staff, alice.is_superuser) == (False, False)
+
+
+# --- Nobody can tell ---
+
+OUTAGES = {
+    "500": (TOKEN, double_.fails), "garbage": (TOKEN, double_.sends_garbage), "html": (TOKEN, double_.sends_html),
+    "a redirect": (TOKEN, double_.redirects), "429": (TOKEN, lambda handler: handler.json({}, status=429)),
+    "another client": (TOKEN, lambda handler: handler.json({"error": "invalid_client"}, status=401)),
+    "more is asked for": (TOKEN, lambda handler: handler.json({"error": "interaction_required"}, status=400)),
+    "refused with another status": (TOKEN, lambda handler: handler.json({"error": "invalid_grant"}, status=403)),
+    "no access token": (TOKEN, lambda handler: handler.json({"token_type": "Bearer"})),
+    "500 at userinfo": (USERINFO, double_.fails),
+    "somebody else": (USERINFO, lambda handler: handler.json({"sub": "eve", "groups": []})),
+    "nobody": (USERINFO, lambda handler: handler.json({"groups": []})),
+    "discovery": (DISCOVERY, double_.fails),
+}  # fmt: skip
+
+
+def test_an_answer_that_says_nothing_takes_nothing_away(idp, alice, subtests):
+    right, before = dict(idp.behave), User.objects.values().get()
+    for number, (case, (path, behaviour)) in enumerate(OUTAGES.items()):
+        with subtests.test(case):
+            idp.behave = {**right, path: behaviour}
+            if path == DISCOVERY:
+                from django.core.cache import cache
+
+                cache.clear()
+            assert revalidate(now(number * timedelta(hours=2))) == {"cannot_tell": 1}
+            RefreshToken.objects.update(failures=0)
+            assert User.objects.values().get() == before
+            assert entitled() == {"alice"}
+    assert not AuditEvent.objects.exclude(action="enrol").exists()
+
+
+def test_an_outage_for_hours_is_asked_less_and_less_and_raises_the_alarm_in_time(idp, alice, caplog):
+    idp.behave[TOKEN] = double_.fails
+    at, tries = now(), []
+    end = at + timedelta(hours=6)
+    while at < end:
+        if revalidate(at):
+            tries.append(at)
+            assert (unanswered(at) == {"double": 1}) == (at - tries[0] >= timedelta(hours=1))
+        at += timedelta(minutes=4)
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses[0] < timedelta(minutes=10) and max(pauses) <= timedelta(minutes=64)
+    assert len(tries) < 14
+    assert entitled() == {"alice"}
+    assert [record.people for record in caplog.records if record.msg == "revalidation_alarm"] == [
+        {"double": 1}
+    ]
+    idp.behave[TOKEN] = idp._token
+    revalidate(end + timedelta(hours=1))
+    row = RefreshToken.objects.get()
+    assert (row.failing_since, row.failures, row.trouble, unanswered(end)) == (None, 0, "", {})
+
+
+def test_a_provider_that_wants_to_be_left_alone_is(idp, alice):
+    at = now()
+    idp.behave[TOKEN] = lambda handler: handler.send(b"{}", status=429, **{"Retry-After": "1800"})
+    revalidate(at)
+    assert RefreshToken.objects.get().due_at == at + timedelta(minutes=30)
+
+
+def test_a_provider_that_hangs_is_waited_for_no_longer_than_its_time(idp, alice, monkeypatch):
+    monkeypatch.setattr("portal.oidc.http.BUDGET", 0.4)
+    idp.behave[TOKEN] = double_.hangs
+    assert revalidate(now()) == {"cannot_tell": 1}
+    assert entitled() == {"alice"}
+
+
+def test_a_provider_that_the_settings_know_no_more_says_nothing(idp, alice, settings):
+    use_providers(settings, ())
+    assert revalidate(now()) == {"cannot_tell": 1}
+    assert RefreshToken.objects.get().trouble == "not_configured"
+
+
+def test_no_token_is_ever_logged(idp, hire, caplog):
+    caplog.set_level(logging.DEBUG)
+    for name in ("one", "two", "three"):
+        hire(name)
+    idp.out.add("one")
+    idp.groups["two"] = None
+    revalidate(now())
+    everything = "\n".join(str(record.__dict__) for record in caplog.records)
+    assert "one.1" not in everything and "two.1" not in everything and "of-three" not in everything
+
+
+# --- Twice at once, and against a sign-in ---
+
+
+def test_two_processes_ask_about_each_person_once(idp, hire):
+    idp.latency = 0.05
+    for number in range(12):
+        hire(f"p{number}")
+    outcomes = []
+
+    def ask():
+        outcomes.append(revalidate(at))
+        connections.close_all()
+
+    at = now()
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(outcomes[0].values()) + sum(outcomes[1].values()) == 12
+    assert set(idp.asked.values()) == {1}
+
+
+def test_a_question_that_its_asker_never_came_back_with_is_asked_again_a_minute_later(idp, alice):
+    at = now()
+    assert len(claim(at, 10)) == 1
+    assert claim(at + timedelta(seconds=59), 10) == []
+    assert revalidate(at + timedelta(seconds=61)) == {"fine": 1}
+
+
+def test_a_sign_in_meanwhile_wins_over_the_answer_to_the_token_before(idp, alice):
+    at = now()
+    [question] = claim(at, 10)
+    idp.is_person("alice", groups=["employees"])
+    idp.tokens["refresh_token"] = "alice.7"
+    assert idp.sign_in(Client()).status_code == 302
+    assert settle(question, Gone(LossReason.REFUSED), at=at) == "outdated"
+    assert entitled() == {"alice"}
+    assert RefreshToken.objects.get().token == "alice.7"
+
+
+def test_without_a_refresh_token_a_sign_in_lasts_a_day_at_most(idp, alice):
+    idp.is_person("alice", groups=["employees"])
+    assert idp.sign_in(Client()).status_code == 302
+    alice.refresh_from_db()
+    assert alice.lease_limit == timedelta(hours=24)
+    assert not RefreshToken.objects.exists()
+    assert not Peer.objects.entitled(now(timedelta(hours=24))).exists()
+
+
+def test_one_connection_is_held_however_many_are_asked_about(idp, hire, database):
+    idp.latency = 0.05
+    for number in range(15):
+        hire(f"p{number}")
+    seen, done = [], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'latchkey'"
+            seen.append(int(database.sql(count)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert revalidate(now()) == {"fine": 15}
+    done.set()
+    watcher.join()
+    assert max(seen) == 1
+    assert 1 < idp.most_at_once <= 10
+
+
+# --- The brake ---
+
+
+def live(database, on):
+    """Have a gateway say that every peer is on the interface."""
+    database.sql(
+        "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, endpoint, rx_bytes, tx_bytes, held, problem)"
+        " SELECT 'gw1', peer_id, public_key, true, now(), '', 0, 0, false, '' FROM peers_peerkey"
+    )
+
+
+@pytest.mark.parametrize(("people", "cut"), [(20, 5), (200, 20)])
+def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, database, people, cut, caplog):
+    for number in range(people):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(people)}
+    assert revalidate(now()) == {"gone": cut, "held": people - cut}
+    assert len(entitled()) == people - cut
+    later = timezone.now() + timedelta(minutes=30)
+    assert revalidate(later) == {"held": people - cut}  # it does not let go by itself
+    assert [record.msg for record in caplog.records if record.levelname == "ERROR"].count(
+        "identity_brake_engaged"
+    ) == 1
+    root = rows.person("root", is_superuser=True)
+    assert changes.release({}, by=By(root, "192.0.2.1"), at=now()) == people - cut
+    assert entitled() == set()
+    assert not HeldLoss.objects.exists()
+    released = AuditEvent.objects.filter(action="access_ended", actor=root)
+    assert released.count() == people - cut
+    assert AuditEvent.objects.get(action="release_access").new == {"people": people - cut}
+
+
+def test_what_the_brake_holds_goes_when_the_provider_recovers(idp, hire, wg0, database):
+    for number in range(8):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(8)}
+    assert revalidate(now()) == {"gone": 5, "held": 3}
+    idp.out = set()
+    assert revalidate(now(BEYOND)) == {"fine": 3}
+    assert not HeldLoss.objects.exists()
+    assert AuditEvent.objects.filter(action="loss_withdrawn").count() == 3
+
+
+def test_what_is_discarded_stays_and_is_asked_about_again(idp, hire, wg0, database):
+    for number in range(7):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(7)}
+    revalidate(now())
+    assert changes.discard(by=By(rows.person("root", is_superuser=True))) == 2
+    assert len(entitled()) == 2
+    assert revalidate(now(BEYOND)) == {"held": 2}
+
+
+def test_a_lost_group_is_held_as_a_refusal_is_and_only_where_it_counts(idp, hire, wg0, database):
+    Interface.objects.update(enrol_groups=["vpn"])
+    elsewhere = rows.interface("wg1")
+    for number in range(7):
+        rows.peer(hire(f"p{number}", groups_claim=["employees", "vpn"]), elsewhere)
+    live(database, wg0)
+    assert revalidate(now()) == {"fine": 5, "held": 2}
+    assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 2
+    assert list(HeldLoss.objects.values_list("reason", "groups")) == [("group_lost", ["employees"])] * 2
+    provider = {idp.issuer: idp.provider()}
+    assert changes.release(provider, by=By(rows.person("root")), at=now()) == 2
+    assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 0
+    assert Peer.objects.entitled(now()).filter(interface=elsewhere).count() == 7
+
+
+def test_an_administrators_act_and_a_lease_are_never_held(idp, hire, wg0, database):
+    for number in range(9):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(9)}
+    revalidate(now())
+    held = list(User.objects.filter(held_loss__isnull=False))
+    services.suspend_person(actor=services.Actor(), person=held[0], at=now(), reason="why")
+    User.objects.filter(pk=held[1].pk).update(signed_in_at=now() - timedelta(days=8))
+    assert entitled() == {person.sub for person in held[2:]}
+
+
+def test_signing_in_takes_a_person_out_of_what_is_held(idp, hire, wg0, database):
+    for number in range(6):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(6)}
+    revalidate(now())
+    [held] = User.objects.filter(held_loss__isnull=False)
+    idp.is_person(held.sub, groups=["employees"])
+    idp.tokens["refresh_token"] = f"{held.sub}.9"
+    idp.sign_in(Client())
+    assert not HeldLoss.objects.exists()
+    assert entitled() == {held.sub}
+
+
+def test_who_has_no_entitled_device_loses_access_without_counting(idp, hire, wg0, database):
+    for number in range(7):
+        hire(f"p{number}")
+    live(database, wg0)
+    Peer.objects.filter(owner__sub__in=["p0", "p1", "p2"]).update(suspended_at=now())
+    people = User.objects.filter(peers__isnull=False).order_by("sub")
+    ended = []
+    for person in people:
+        with transaction.atomic():
+            brake.queue()
+            ended.append(changes.end(person, LossReason.REFUSED, by=By(), at=now()))
+    assert ended == [True] * 7
