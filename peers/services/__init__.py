@@ -4,6 +4,7 @@ from peers.services.acts import Actor
 from peers.services.changes import configure, rename, restore, revoke, suspend
 from peers.services.enrolment import Enrolled, enrol, replace_key
 from peers.services.interfaces import SETTINGS, release_brake, save_interface
+from peers.services.leases import warn_of_leases
 from peers.services.links import make_link, redeem
 from peers.services.people import away_too_long, restore_person, suspend_person
 from peers.services.pruning import prunable, prune
@@ -50,4 +51,5 @@ __all__ = [
     "save_interface",
     "suspend",
     "suspend_person",
+    "warn_of_leases",
 ]
