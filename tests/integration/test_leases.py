@@ -10,13 +10,17 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from peers import services
+from peers.diagnosis import diagnose
+from peers.facts import gather
 from peers.models import AuditEvent, Interface, Peer
 from portal.models import Mail, User
 from tests import rows
 from tests.conftest import ROOT, WEB
+from tests.integration.pages import signed_in
 
 AT = timezone.now()
 A_MOMENT = timedelta(microseconds=1)
@@ -272,3 +276,112 @@ def test_the_loop_works_as_the_web_role_until_it_is_told_to_stop(laptop, databas
         loop.kill()
         loop.wait()
     assert (tmp_path / "log").read_text() == ""
+
+
+# --- The pages ---
+
+
+def pages(browser, made):
+    """Return the list's and the device's page."""
+    return [browser.get(address).content.decode() for address in ("/", made.get_absolute_url())]
+
+
+def ends(after):
+    """Return how a page writes the end of a lease that ends ``after`` from now, and move the sign-in there."""
+    wg0 = Interface.objects.get(name="wg0")
+    owner = User.objects.get(sub="alice")
+    until = timezone.now() + after
+    User.objects.filter(pk=owner.pk).update(signed_in_at=until - (owner.lease_limit or wg0.lease))
+    return f"{until:%-d %B %Y, %H:%M} UTC</time>"
+
+
+# What stands on the page of a device whose lease ends: in two days, in an hour, a minute ago.
+LATER, SOON, OVER = 2 * DAY, HOUR, -timedelta(minutes=1)
+WARNING = "there is nothing to change on "
+
+
+def test_the_pages_say_when_the_sign_in_ends_warn_in_good_time_and_say_when_it_is_over(
+    laptop, alice, gateway, subtests
+):
+    gateway()
+    browser = signed_in(alice)
+    for after, warned in ((LATER, False), (SOON, True), (OVER, False)):
+        with subtests.test(after=after):
+            text = ends(after)
+            listed, own = pages(browser, laptop)
+            assert text in listed and text in own
+            assert [WARNING in listed, WARNING in own] == [warned, warned]
+            assert ('action="/accounts/oidc/demo/login/"' in listed) is warned
+            assert ('"signed_out">Your sign-in ended' in own) is (after == OVER)
+            assert ('"signed_out">Your sign-in lasts until' in own) is (after != OVER)
+
+
+def test_the_pages_promise_no_more_than_the_sign_in_counts_for(laptop, alice):
+    User.objects.update(lease_limit=DAY)
+    text = ends(20 * HOUR)
+    for page in pages(signed_in(alice), laptop):
+        assert text in page
+        assert WARNING not in page
+    text = ends(5 * HOUR)  # within a quarter of the day
+    for page in pages(signed_in(alice), laptop):
+        assert "Your sign-in ends on <time" in page
+        assert text in page
+
+
+def test_without_a_lease_or_once_access_has_ended_no_page_names_an_end(laptop, alice):
+    text = ends(SOON)
+    for change in (
+        interface(lease=None),
+        both(interface(lease=7 * DAY), owner(access_ended_at=AT, access_end_reason="refused")),
+    ):
+        change()
+        for page in pages(signed_in(alice), laptop):
+            assert text not in page
+            assert WARNING not in page
+            assert "igned in until" not in page
+
+
+def test_a_device_that_the_end_does_not_take_off_is_not_warned_of(laptop, alice, subtests):
+    ends(SOON)
+    for name, value in {
+        "revoked_at": AT,
+        "suspended_at": AT,
+        "expires_at": AT + timedelta(minutes=5),
+    }.items():
+        with subtests.test(name), transaction.atomic():
+            Peer.objects.update(**{name: value})
+            assert [WARNING in page for page in pages(signed_in(alice), laptop)] == [False, False]
+            transaction.set_rollback(True)
+
+
+def test_the_warning_of_another_persons_device_is_theirs(laptop, alice):
+    ends(SOON)
+    assert WARNING not in signed_in(rows.person("bob")).get("/").content.decode()
+
+
+def test_with_a_full_tunnel_the_warning_says_how_to_sign_in(laptop, alice):
+    ends(SOON)
+    assert not any("off, sign in" in page for page in pages(signed_in(alice), laptop))
+    Interface.objects.update(client_allowed_ips=["0.0.0.0/0"])
+    assert all("switch the tunnel off, sign in" in page for page in pages(signed_in(alice), laptop))
+
+
+def test_the_warning_costs_the_list_no_query_a_device(laptop, alice, wg0):
+    ends(SOON)
+    browser = signed_in(alice)
+    browser.get("/")
+    with CaptureQueriesContext(connection) as one:
+        browser.get("/")
+    for number in range(4):
+        rows.peer(alice, wg0, f"device {number}")
+    with CaptureQueriesContext(connection) as five:
+        browser.get("/")
+    assert len(five) == len(one)
+
+
+def test_the_reason_why_it_is_not_connected_knows_the_shorter_count(laptop, alice):
+    User.objects.update(lease_limit=DAY)
+    found = diagnose(gather(Peer.objects.select_related("owner", "interface").get(), AT + DAY - A_MOMENT))
+    assert f"signed in until {AT + DAY:%Y-%m-%d %H:%M:%S} UTC" in found.steps[1].sentence
+    found = diagnose(gather(Peer.objects.select_related("owner", "interface").get(), AT + DAY))
+    assert f"ran out at {AT + DAY:%Y-%m-%d %H:%M:%S} UTC" in found.answer
