@@ -20,6 +20,7 @@ from peers.services.refused import (
     PeerLimit,
     Refused,
 )
+from peers.services.rotation import Rotated, rotate_encryption_keys
 
 __all__ = [
     "SETTINGS",
@@ -35,6 +36,7 @@ __all__ = [
     "NotReady",
     "PeerLimit",
     "Refused",
+    "Rotated",
     "away_too_long",
     "configure",
     "enrol",
@@ -48,6 +50,7 @@ __all__ = [
     "restore",
     "restore_person",
     "revoke",
+    "rotate_encryption_keys",
     "save_interface",
     "suspend",
     "suspend_person",

@@ -67,6 +67,7 @@ RULES_MAY = {
     "peers.models",
     "peers.services",
     "peers.wireguard.keys",
+    "portal.encryption",
     "portal.models",
     "portal.sessions",
 }

@@ -29,6 +29,7 @@ ACTIONS: dict[str, str | Promise] = {
     "break_glass_used": _("Break-glass link used"),
     "create_admin": _("Administrator created"),
     "prune": _("Old devices pruned"),
+    "rotate_encryption_keys": _("Encryption keys rotated"),
     "export_audit": _("Audit exported"),
 }
 
