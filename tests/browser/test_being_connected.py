@@ -134,7 +134,7 @@ def test_signed_out_offers_to_sign_in_again_and_with_a_full_tunnel_says_how(
         expect_state(alice, "Live", "Switch its tunnel on")
         User.objects.filter(pk=alice_row.pk).update(signed_in_at=ago)
         expect_state(alice, "Sign-in over", "Sign in again")
-        offer = alice.locator("[data-shown-while=signed_out]")
+        offer = alice.locator("div[data-shown-while=signed_out]")
         expect(offer).to_contain_text("switch the tunnel off, sign in, switch it on again")
         offer.get_by_role("button", name="Sign in again").click()
         at_the_provider(alice, "alice")
