@@ -5,8 +5,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 
+import psycopg2
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -17,6 +19,7 @@ from peers import services
 from peers.diagnosis import diagnose
 from peers.facts import gather
 from peers.models import AuditEvent, Interface, Peer
+from peers.services import leases
 from portal.models import Mail, User
 from tests import rows
 from tests.conftest import ROOT, WEB
@@ -190,8 +193,6 @@ def test_a_letter_wakes_no_gateway(laptop, database):
 
 def listening(database):
     """Return a connection of its own that hears what gateways are told."""
-    import psycopg2
-
     listener = psycopg2.connect(database.url(WEB))
     listener.autocommit = True
     listener.cursor().execute("LISTEN latchkey")
@@ -224,6 +225,35 @@ def test_four_at_once_and_each_of_many_people_gets_one_letter(wg0, monkeypatch):
     [thread.join() for thread in threads]
     assert sum(told) == 20
     assert Mail.objects.values("to").distinct().count() == Mail.objects.count() == 20
+
+
+def test_whom_another_tells_while_this_one_looks_gets_no_second_letter(laptop, database, monkeypatch):
+    untold, told = leases._untold, []
+
+    def wait_in_the_look(at):
+        monkeypatch.setattr(leases, "_untold", untold)
+        return untold(at).extra(where=["pg_advisory_lock(1) IS NOT NULL"])
+
+    def run():
+        told.append(warn(AT + 6 * DAY))
+        connection.close()
+
+    monkeypatch.setattr(leases, "_untold", wait_in_the_look)
+    other = threading.Thread(target=run)
+    with closing(psycopg2.connect(database.url(WEB))) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
+        other.start()
+        eventually(lambda: database.sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == "1")
+        assert warn(AT + 6 * DAY) == 1
+    other.join(20)
+    assert (told, Mail.objects.count()) == ([0], 1)
+
+
+def eventually(holds, within=40):
+    give_up = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 def test_who_is_signing_in_at_this_moment_is_left_out(laptop, alice):
@@ -266,10 +296,7 @@ def test_the_loop_works_as_the_web_role_until_it_is_told_to_stop(laptop, databas
             cwd=ROOT, env=database.environment(WEB), stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        give_up = time.monotonic() + 40
-        while not Mail.objects.exists():
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
+        eventually(Mail.objects.exists)
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(30) == 0
     finally:
@@ -354,9 +381,12 @@ def test_a_device_that_the_end_does_not_take_off_is_not_warned_of(laptop, alice,
             transaction.set_rollback(True)
 
 
-def test_the_warning_of_another_persons_device_is_theirs(laptop, alice):
+def test_the_warning_of_another_persons_device_is_theirs(laptop, alice, wg0):
     ends(SOON)
-    assert WARNING not in signed_in(rows.person("bob")).get("/").content.decode()
+    bob = rows.person("bob")
+    rows.peer(bob, wg0, "phone")
+    page = signed_in(bob).get("/").content.decode()
+    assert "phone" in page and WARNING not in page
 
 
 def test_with_a_full_tunnel_the_warning_says_how_to_sign_in(laptop, alice):
