@@ -1,6 +1,7 @@
 """What is written to the owner of a device."""
 
 import textwrap
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -9,10 +10,12 @@ from django.utils.translation import gettext as _
 
 from peers.models import Peer
 from portal import mail
+from portal.models import User
 
 WIDTH = 76  # columns
 FACT = "  "  # how a line of the list of facts begins
 SUBJECT_LENGTH = 200
+NAMED = 10  # devices in a letter about many
 
 
 def new_device(peer: Peer, *, source: str | None) -> None:
@@ -24,6 +27,24 @@ def new_device(peer: Peer, *, source: str | None) -> None:
 def replaced_key(peer: Peer, *, at: datetime, source: str | None) -> None:
     """Tell the owner that the device has another key: whoever holds it is on the network."""
     _tell(peer, "mail/replaced_key.txt", _("Your device has a new key: %(name)s"), at=at, source=source)
+
+
+def lease_ends(person: User, peers: Sequence[Peer]) -> None:
+    """Tell the person that their sign-in ends, and that ``peers``, those of ``lease_ending``, go off with it."""
+    context = {
+        "owner": _printable(str(person)),
+        "ends_at": peers[0].signed_in_until,
+        "devices": [
+            {"name": _printable(peer.name), "ends_at": peer.signed_in_until} for peer in peers[:NAMED]
+        ],
+        "more": len(peers) - NAMED if len(peers) > NAMED else 0,
+        "full_tunnel": any(peer.interface.full_tunnel for peer in peers),
+        "portal": settings.LATCHKEY_URL,
+    }
+    subject = _("Sign in again, or your devices go off the network")[:SUBJECT_LENGTH]
+    mail.queue(
+        to=person.email, subject=subject, body=_wrapped(render_to_string("mail/lease_ends.txt", context))
+    )
 
 
 def _tell(peer: Peer, template: str, subject: str, *, at: datetime, source: str | None) -> None:

@@ -103,9 +103,11 @@ class Device:
 
     @property
     def signed_in_until(self) -> datetime | None:
-        """When the sign-in that the device stands on runs out; None where none does."""
-        lease, signed_in_at = self.peer.interface.lease, self.peer.owner.signed_in_at
-        return signed_in_at + lease if lease and signed_in_at else None
+        """When the sign-in that the device stands on runs out; None where none does, or where it is over already.
+
+        It asks for a peer of ``with_lease``.
+        """
+        return None if self.peer.owner.access_ended_at else self.peer.signed_in_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of all keys, and of the first alone
 def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
@@ -22,6 +22,19 @@ def encrypt(text: str) -> str:
 def decrypt(token: str) -> str:
     """Return the text of a token made by ``encrypt``; raise cryptography.fernet.InvalidToken."""
     return _fernet(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+
+
+def made_by_first_key(token: str) -> bool:
+    try:
+        _fernet(tuple(settings.ENCRYPTION_KEYS[:1])).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def renewed(token: str) -> str:
+    """Return a token of the same text that the first key makes; raise cryptography.fernet.InvalidToken."""
+    return _fernet(tuple(settings.ENCRYPTION_KEYS)).rotate(token.encode()).decode()
 
 
 class EncryptedField(models.TextField):  # type: ignore[type-arg]

@@ -16,11 +16,10 @@ from peers.models.interface import Address, Interface
 from portal.encryption import EncryptedField
 from portal.models import FAR, HeldLoss
 
-# When the sign-in that a person's peers stand on runs out; null without a lease. LEAST leaves out what is null.
-LEASE_UNTIL = models.ExpressionWrapper(
-    F("owner__signed_in_at") + Least(F("interface__lease"), F("owner__lease_limit")),
-    output_field=models.DateTimeField(),
-)
+# How long a sign-in keeps its owner's peer entitled; null without a lease. LEAST leaves out what is null.
+LEASE = Least(F("interface__lease"), F("owner__lease_limit"))
+# When the sign-in that a person's peers stand on runs out; null without a lease.
+LEASE_UNTIL = models.ExpressionWrapper(F("owner__signed_in_at") + LEASE, output_field=models.DateTimeField())
 
 
 def entitlement(at: datetime | models.Expression) -> dict[str, Q]:
@@ -40,6 +39,13 @@ def entitlement(at: datetime | models.Expression) -> dict[str, Q]:
     }
 
 
+def lease_warning_from() -> models.Expression:
+    """Return the moment from which the end of a lease is near enough to say so; null without a lease."""
+    quarter = models.ExpressionWrapper(LEASE / 4, output_field=models.DurationField())
+    warning = Least(Value(settings.LATCHKEY_LEASE_WARNING, models.DurationField()), quarter)
+    return models.ExpressionWrapper(LEASE_UNTIL - warning, output_field=models.DateTimeField())
+
+
 def held_loss() -> Q:
     """Return the condition that the identity brake holds what would bar the peer: its owner's access, or the group."""
     losses = HeldLoss.objects.filter(person=OuterRef("owner"))
@@ -54,6 +60,20 @@ class PeerQuerySet(models.QuerySet["Peer"]):
     def entitled(self, at: datetime | models.Expression) -> Self:
         """Return the peers that may be on their interface at ``at``: an aware datetime or the database's Now()."""
         return self.alias(lease_until=LEASE_UNTIL).filter(*entitlement(at).values())
+
+    def with_lease(self) -> Self:
+        """Return the peers with ``signed_in_until``: when their owner's sign-in runs out; None where none does."""
+        return self.annotate(signed_in_until=LEASE_UNTIL)
+
+    def lease_ending(self, at: datetime) -> Self:
+        """Return, with ``signed_in_until`` and ``warning_from``, the peers that the end of a lease takes off soon.
+
+        A peer whose own time is over before that is none of them: signing in again would not keep it.
+        """
+        near = self.entitled(at).with_lease().annotate(warning_from=lease_warning_from())
+        return near.filter(
+            Q(expires_at=None) | Q(expires_at__gt=F("signed_in_until")), warning_from__lte=at
+        ).order_by("signed_in_until", "name", "pk")
 
     def holding(self, at: datetime) -> Self:
         """Return the peers that count towards the device limit at ``at``: neither revoked nor expired."""
@@ -95,6 +115,8 @@ class Peer(models.Model):
     released_at = models.GeneratedField(
         expression=Least("revoked_at", "expires_at"), output_field=models.DateTimeField(), db_persist=True
     )
+
+    signed_in_until: datetime | None  # of what ``with_lease`` found
 
     objects = PeerQuerySet.as_manager()
 

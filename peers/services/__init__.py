@@ -4,6 +4,7 @@ from peers.services.acts import Actor
 from peers.services.changes import configure, rename, restore, revoke, suspend
 from peers.services.enrolment import Enrolled, enrol, replace_key
 from peers.services.interfaces import SETTINGS, release_brake, save_interface
+from peers.services.leases import warn_of_leases
 from peers.services.links import make_link, redeem
 from peers.services.people import away_too_long, restore_person, suspend_person
 from peers.services.pruning import prunable, prune
@@ -19,6 +20,7 @@ from peers.services.refused import (
     PeerLimit,
     Refused,
 )
+from peers.services.rotation import Rotated, rotate_encryption_keys
 
 __all__ = [
     "SETTINGS",
@@ -34,6 +36,7 @@ __all__ = [
     "NotReady",
     "PeerLimit",
     "Refused",
+    "Rotated",
     "away_too_long",
     "configure",
     "enrol",
@@ -47,7 +50,9 @@ __all__ = [
     "restore",
     "restore_person",
     "revoke",
+    "rotate_encryption_keys",
     "save_interface",
     "suspend",
     "suspend_person",
+    "warn_of_leases",
 ]

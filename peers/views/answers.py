@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import Form
@@ -31,8 +32,13 @@ FIELDS = {services.KeyInUse.code: "public_key", services.KeyRevoked.code: "publi
 
 def own_peer(request: PersonRequest, pk: UUID, **also: Any) -> Peer:
     return get_object_or_404(
-        Peer.objects.select_related("interface", "owner"), pk=pk, owner=request.user, **also
+        Peer.objects.with_lease().select_related("interface", "owner"), pk=pk, owner=request.user, **also
     )
+
+
+def provider_id(request: PersonRequest) -> str | None:
+    """Return the provider that the person signs in again at; None when the settings know it no more."""
+    return next((known.id for known in settings.OIDC_PROVIDERS if known.issuer == request.user.issuer), None)
 
 
 def actor(request: PersonRequest) -> services.Actor:

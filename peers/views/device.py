@@ -4,7 +4,6 @@ from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -27,6 +26,7 @@ from peers.views.answers import (
     json_error,
     new_configuration,
     own_peer,
+    provider_id,
     refusal,
 )
 from peers.wireguard.config import file_name
@@ -119,9 +119,8 @@ def _device_page(request: PersonRequest, form: RenameForm, peer: Peer) -> HttpRe
         "form": form,
         "words": WORDS,
         "traffic": _traffic(peer, at),
-        "provider_id": next(
-            (known.id for known in settings.OIDC_PROVIDERS if known.issuer == request.user.issuer), None
-        ),
+        "ending": Peer.objects.filter(pk=peer.pk).lease_ending(at).exists(),
+        "provider_id": provider_id(request),
     }
     return render(request, "peers/device.html", context)
 

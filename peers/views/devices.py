@@ -17,7 +17,7 @@ from peers.forms import EnrolForm
 from peers.models import Peer
 from peers.presentation import WORDS, Device, guess
 from peers.states import State, database_now, standings
-from peers.views.answers import actor, errors, new_configuration, refusal
+from peers.views.answers import actor, errors, new_configuration, provider_id, refusal
 from portal.http import PersonRequest
 
 LISTED = 100
@@ -49,17 +49,24 @@ def _enrol(request: PersonRequest, wanted: dict[str, Any]) -> services.Enrolled:
 def _devices_page(request: PersonRequest, form: EnrolForm) -> HttpResponse:
     latest = F("revoked_at").desc(nulls_first=True)
     peers = (
-        Peer.objects.filter(owner=request.user).select_related("interface").order_by(latest, "-enrolled_at")
+        Peer.objects.filter(owner=request.user)
+        .with_lease()
+        .select_related("interface", "owner")
+        .order_by(latest, "-enrolled_at")
     )
     rows = {peer.pk: peer for peer in peers[:LISTED]}
     at = database_now()
     found = standings(Peer.objects.filter(pk__in=list(rows)), at)
     listed = [Device(peer, found[pk]) for pk, peer in rows.items()]
+    ending = list(Peer.objects.filter(owner=request.user).lease_ending(at).select_related("interface"))
     holders = _holders(request, form, at)
     guessed = guess(request.headers.get("User-Agent", ""), (row.peer.name for row in listed))
     context = {
         "devices": [row for row in listed if not row.peer.revoked_at],
         "revoked": [row for row in listed if row.peer.revoked_at],
+        "ending": ending,
+        "ending_full_tunnel": any(peer.interface.full_tunnel for peer in ending),
+        "provider_id": provider_id(request),
         "connected": sum(row.state == State.CONNECTED for row in listed),
         "full": form.chosen is not None and len(holders) >= form.chosen.device_limit,
         "replaceable": sorted((row for row in listed if row.peer.pk in holders), key=_last_used),

@@ -107,6 +107,24 @@ class Pinging:
         return result.sent - result.received, result.sent
 
 
+class Replies:
+    """A ping that runs on into ``log``; it can be asked meanwhile when replies came. ``close`` ends it."""
+
+    def __init__(self, client: Client, address: str, log: Path, every: float = 0.02) -> None:
+        self._log = log
+        words = ("ping", "-n", "-D", "-i", str(every), address)
+        with log.open("wb") as output:
+            self._process = client.namespace.popen(*words, stdout=output)
+
+    def times(self) -> list[float]:
+        """Return when each reply came, in seconds since the epoch."""
+        stamps = re.findall(r"^\[([\d.]+)\] \d+ bytes from", self._log.read_text(), re.MULTILINE)
+        return [float(stamp) for stamp in stamps]
+
+    def close(self) -> None:
+        end(self._process)
+
+
 def last_reply(
     client: Client, address: str, act: Callable[[], object], every: float = 0.01, for_seconds: int = 6
 ) -> float:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client as Browser
 from django.utils import timezone
 
 from deploy.demo.client import Client
@@ -23,11 +24,14 @@ from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerStatus,
 from peers.states import State, standing
 from peers.wireguard import keys, link, wg
 from peers.wireguard.state import PeerSettings
+from portal.models import User
 from tests import rows
 from tests.conftest import GATEWAY
 from tests.gateway.black_hole import BlackHole
 from tests.gateway.conftest import require
-from tests.gateway.running import Pinging, RunningGateway, configuration_of, last_reply
+from tests.gateway.running import Pinging, Replies, RunningGateway, configuration_of, last_reply
+from tests.integration.conftest import use_providers
+from tests.integration.provider_double import Double
 from tests.scene import fill
 
 INSIDE = "10.77.0.1"
@@ -289,39 +293,86 @@ def database_back(database) -> None:
     database.cluster.sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
 
 
-@pytest.mark.parametrize("away", [False, True], ids=["", "with the database gone"])
-def test_a_peer_leaves_within_two_seconds_of_its_expiry(running, enrol, database, away):
+def test_a_peer_leaves_within_two_seconds_of_its_expiry(running, enrol):
     expires_at = timezone.now() + timedelta(seconds=5)
     peer, client = enrol(expires_at=expires_at)
     running.eventually(lambda: client.ping(INSIDE).received)
-    if away:
-        database_away(database)
     last = last_reply(client, INSIDE, lambda: time.sleep(max(0, expires_at.timestamp() - time.time())))
     print(f"last reply {last:.3f} s after the deadline")
     assert last <= 2
-    if away:
-        database_back(database)
     running.eventually(lambda: state(peer) == State.EXPIRED)
     assert AuditEvent.objects.filter(action="removed", peer=peer).count() == 1
 
 
-def test_a_peer_leaves_within_two_seconds_of_its_lease_with_the_database_gone(running, wg0, database):
-    wg0.lease = timedelta(seconds=4)
+@pytest.fixture
+def double(settings):
+    """Let people sign in at a provider of the test's own."""
+    made = Double()
+    use_providers(settings, (made.provider(),))
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}  # nothing was collected here
+    settings.WHITENOISE_AUTOREFRESH = True
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pinging(tmp_path):
+    """Give a function that lets a client ping until the test's end."""
+    started = []
+
+    def start(client):
+        started.append(Replies(client, INSIDE, tmp_path / f"ping-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for replies in started:
+        replies.close()
+
+
+def test_deadlines_hold_with_the_database_gone_and_after_signing_in_again_the_same_client_is_back(
+    running, enrol, pinging, wg0, database, double
+):
+    wg0.lease = timedelta(seconds=5)
     wg0.save(update_fields=["lease"])
-    bob = rows.person("bob")
-    peer = rows.peer(bob, wg0)
-    running.eventually(lambda: running.on() == {key_of(peer)})
+    assert double.sign_in(Browser()).status_code == 302
+    bob = User.objects.get(issuer=double.issuer)
+    carol = rows.person("carol", lease_limit=timedelta(seconds=4))  # a sign-in that counts for less
+    expires_at = bob.signed_in_at + timedelta(seconds=4)
+    leased, client = enrol(bob)
+    limited = rows.peer(carol, wg0)
+    expiring, other_client = enrol(rows.person("dave"), expires_at=expires_at)
+    key, limited_key = key_of(leased), key_of(limited)
+    pings, of_expiring = pinging(client), pinging(other_client)
+    running.eventually(lambda: pings.times() and of_expiring.times() and len(running.on()) == 3)
     database_away(database)
-    over = bob.signed_in_at + wg0.lease
-    running.eventually(lambda: running.on() == set())
-    late = (timezone.now() - over).total_seconds()
-    print(f"off {late:.3f} s after the lease")
+
+    running.eventually(lambda: limited_key not in running.on())
+    late = (timezone.now() - carol.signed_in_at - carol.lease_limit).total_seconds()
+    print(f"off {late:.3f} s after the sign-in counted for no more")
     assert 0 <= late <= 2
+    running.eventually(lambda: key not in running.on())
+    over = bob.signed_in_at + wg0.lease
+    time.sleep(max(0, 2.1 - (timezone.now() - over).total_seconds()))  # until no reply may come any more
+    for replies, deadline in ((pings, over), (of_expiring, expires_at)):
+        last = replies.times()[-1] - deadline.timestamp()
+        print(f"last reply {last:.3f} s after the deadline")
+        assert last <= 2
+
     database_back(database)
-    running.eventually(lambda: state(peer) == State.SIGNED_OUT)
-    bob.signed_in_at = timezone.now()
-    bob.save(update_fields=["signed_in_at"])
-    running.eventually(lambda: running.on() == {key_of(peer)})
+    running.eventually(lambda: state(leased) == State.SIGNED_OUT)
+    running.eventually(lambda: state(expiring) == State.EXPIRED)
+    assert AuditEvent.objects.filter(action="removed", peer=expiring).count() == 1
+    signed_in_at = time.time()
+    assert double.sign_in(Browser()).status_code == 302
+    running.eventually(lambda: key in running.on(), 2)
+    back = time.time() - signed_in_at
+    wg0.lease = timedelta(days=7)
+    wg0.save(update_fields=["lease"])
+    running.eventually(lambda: pings.times()[-1] > signed_in_at)
+    first = next(at for at in pings.times() if at > signed_in_at) - signed_in_at
+    print(f"on the interface {back:.3f} s after signing in again, first reply after {first:.3f} s")
+    assert first < 17  # a client shakes hands again once nobody has answered it for 15 s
 
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)

@@ -67,6 +67,7 @@ RULES_MAY = {
     "peers.models",
     "peers.services",
     "peers.wireguard.keys",
+    "portal.encryption",
     "portal.models",
     "portal.sessions",
 }
@@ -78,7 +79,7 @@ MAY_IMPORT = {
     "peers.audit": {"peers.models", "portal.models"},
     "peers.signals": {"peers.models", "portal.models"},
     "peers.states": {"peers.models"},
-    "peers.letters": {"peers.models", "portal.mail"},
+    "peers.letters": {"peers.models", "portal.mail", "portal.models"},
     "peers.configuration": {"peers.models", "peers.wireguard.config"},
     "peers.diagnosis": {"peers.configuration", "peers.facts", "peers.models"},
     "peers.facts": {"peers.models"},
@@ -119,7 +120,7 @@ VIEWS = FACTS | RULES | SEEN | {
 ADMIN = FACTS | RULES | SEEN | {
     "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.state_queries", "portal.source",
 }  # fmt: skip
-COMMANDS = FACTS | RULES | {"peers.forms", "peers.gateway", "peers.wireguard"}
+COMMANDS = FACTS | RULES | {"peers.forms", "peers.gateway", "peers.wireguard", "portal.rounds"}
 GATEWAY = {
     "peers",
     "peers.models",

@@ -21,6 +21,7 @@ ACTIONS: dict[str, str | Promise] = {
     "release_brake": _("Brake released"),
     "create_interface": _("Interface created"),
     "change_interface": _("Interface changed"),
+    "lease_warned": _("Told that the sign-in ends"),
     "sign_in": _("Signed in"),
     "sign_in_refused": _("Sign-in refused"),
     "end_session": _("Session ended"),
@@ -28,6 +29,7 @@ ACTIONS: dict[str, str | Promise] = {
     "break_glass_used": _("Break-glass link used"),
     "create_admin": _("Administrator created"),
     "prune": _("Old devices pruned"),
+    "rotate_encryption_keys": _("Encryption keys rotated"),
     "export_audit": _("Audit exported"),
 }
 
