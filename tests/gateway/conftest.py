@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.client import Client
 from deploy.demo.netns import Namespace, end
 from peers.wireguard import keys, link, wg
 
+INSIDE = "10.77.0.1"  # the interface's own address in the tunnel
 TOOLS = {
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",
@@ -72,3 +74,89 @@ def gateway(namespace, create, tmp_path):
     namespace.run("ip", "address", "add", "fd00::1/64", "dev", "wg0")
     namespace.run("ip", "link", "set", "wg0", "up")
     return namespace
+
+
+def _rows():
+    """Return ``tests.rows``: it needs Django's models, which are not ready yet when this file is read."""
+    from tests import rows
+
+    return rows
+
+
+def _running():
+    """Return ``tests.gateway.running``, for the same reason."""
+    from tests.gateway import running
+
+    return running
+
+
+@pytest.fixture
+def wg0(database):
+    return _rows().interface(
+        public_key=None, ipv4_pool="10.77.0.0/16", ipv6_pool="fd00:77::/64", device_limit=100_000
+    )
+
+
+@pytest.fixture
+def alice(database):
+    return _rows().person("alice")
+
+
+@pytest.fixture
+def run(namespace, database, tmp_path, wg0):
+    """Give a function that starts the gateway on wg0 and waits for its first pass."""
+    started = []
+
+    def running(*flags, **environment):
+        made = _running().RunningGateway(namespace, database, tmp_path, *flags, **environment)
+        started.append(made)
+        made.eventually(lambda: made.database.sql("SELECT public_key FROM peers_interface"))
+        wg0.refresh_from_db()
+        return made
+
+    yield running
+    for made in started:
+        made.stop()
+
+
+@pytest.fixture
+def running(run):
+    return run("--create")
+
+
+@pytest.fixture
+def enrol(alice, wg0, namespace):
+    """Give a function that enrols a device and brings it up as a real client; it returns the peer and the client."""
+    clients = []
+
+    def enrolled(owner=alice, **columns):
+        private_key = keys.generate_private_key()
+        peer = _rows().peer(owner, wg0, public_key=keys.public_key_of(private_key), **columns)
+        clients.append(Client(_running().configuration_of(peer, private_key), namespace))
+        return peer, clients[-1]
+
+    yield enrolled
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def pinging(tmp_path):
+    """Give a function that lets a client ping until the test's end."""
+    started = []
+
+    def start(client):
+        started.append(_running().Replies(client, INSIDE, tmp_path / f"ping-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for replies in started:
+        replies.close()
+
+
+@pytest.fixture
+def uncollected(settings):
+    """Have the portal's pages do without static files that were collected."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+    settings.WHITENOISE_AUTOREFRESH = True

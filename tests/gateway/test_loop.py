@@ -29,62 +29,12 @@ from tests import rows
 from tests.conftest import GATEWAY
 from tests.gateway.black_hole import BlackHole
 from tests.gateway.conftest import require
-from tests.gateway.running import Pinging, Replies, RunningGateway, configuration_of, last_reply
+from tests.gateway.running import Pinging, RunningGateway, last_reply
 from tests.integration.conftest import use_providers
 from tests.integration.provider_double import Double
 from tests.scene import fill
 
 INSIDE = "10.77.0.1"
-
-
-@pytest.fixture
-def wg0(database):
-    return rows.interface(
-        public_key=None, ipv4_pool="10.77.0.0/16", ipv6_pool="fd00:77::/64", device_limit=100_000
-    )
-
-
-@pytest.fixture
-def alice(database):
-    return rows.person("alice")
-
-
-@pytest.fixture
-def run(namespace, database, tmp_path, wg0):
-    """Give a function that starts the gateway on wg0 and waits for its first pass."""
-    started = []
-
-    def running(*flags, **environment):
-        made = RunningGateway(namespace, database, tmp_path, *flags, **environment)
-        started.append(made)
-        made.eventually(lambda: made.database.sql("SELECT public_key FROM peers_interface"))
-        wg0.refresh_from_db()
-        return made
-
-    yield running
-    for made in started:
-        made.stop()
-
-
-@pytest.fixture
-def running(run):
-    return run("--create")
-
-
-@pytest.fixture
-def enrol(alice, wg0, namespace):
-    """Give a function that enrols a device and brings it up as a real client; it returns the peer and the client."""
-    clients = []
-
-    def enrolled(owner=alice, **columns):
-        private_key = keys.generate_private_key()
-        peer = rows.peer(owner, wg0, public_key=keys.public_key_of(private_key), **columns)
-        clients.append(Client(configuration_of(peer, private_key), namespace))
-        return peer, clients[-1]
-
-    yield enrolled
-    for client in clients:
-        client.close()
 
 
 def key_of(peer: Peer) -> str:
@@ -305,29 +255,12 @@ def test_a_peer_leaves_within_two_seconds_of_its_expiry(running, enrol):
 
 
 @pytest.fixture
-def double(settings):
+def double(settings, uncollected):
     """Let people sign in at a provider of the test's own."""
     made = Double()
     use_providers(settings, (made.provider(),))
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}  # nothing was collected here
-    settings.WHITENOISE_AUTOREFRESH = True
     yield made
     made.close()
-
-
-@pytest.fixture
-def pinging(tmp_path):
-    """Give a function that lets a client ping until the test's end."""
-    started = []
-
-    def start(client):
-        started.append(Replies(client, INSIDE, tmp_path / f"ping-{len(started)}.log"))
-        return started[-1]
-
-    yield start
-    for replies in started:
-        replies.close()
 
 
 def test_deadlines_hold_with_the_database_gone_and_after_signing_in_again_the_same_client_is_back(
