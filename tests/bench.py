@@ -147,6 +147,8 @@ class Bench:
             wg0.refresh_from_db()
             bench_access.suspend_to_all_dead(running, wg0, row, spread)
             bench_access.lease_to_last_packet(running, wg0, database, row, spread)
+            running.stop()
+            bench_access.everyone_asked(database, row)
 
     def idle(self, running: RunningGateway, count: int, seconds: int = 20) -> None:
         """Measure a gateway that has nothing to do: memory, processor, and what a full pass costs."""

@@ -1,5 +1,6 @@
 """Measure how fast access ends: a person who is out, a lease that is over, and what asking a provider about everyone costs."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.test import Client as Browser
+from django.test import override_settings
 from django.utils import timezone
 
 from deploy.demo.client import Client
@@ -17,15 +19,20 @@ from deploy.demo.netns import Namespace
 from peers import services
 from peers.models import Interface, Peer
 from peers.wireguard import keys
-from portal.models import User
+from portal import oidc_config
+from portal.access.revalidation import revalidate
+from portal.models import RefreshToken, User
 from tests import rows
-from tests.conftest import Database
+from tests.conftest import WEB, Database
 from tests.gateway.running import RunningGateway, configuration_of, last_reply
+from tests.integration.refreshing import Refreshing
 
 INSIDE = "10.77.0.1"
 AT_ONCE = 6  # clients that ping at the same time; each brings a wireguard-go of its own
 SUSPENDED = 30
 LEASES = 5  # rounds of AT_ONCE clients
+ASKED = 200  # people
+LATENCY = 0.3  # seconds that a provider takes for an answer
 
 
 def suspend_to_all_dead(running: RunningGateway, wg0: Interface, row: Any, spread: Any) -> None:
@@ -112,3 +119,46 @@ def _stopped(database: Database) -> Iterator[None]:
 
 def _until(at: datetime) -> None:
     time.sleep(max(0.0, at.timestamp() - time.time()))
+
+
+def everyone_asked(database: Database, row: Any) -> None:
+    """Measure a round of questions about two hundred people to a provider that takes its time."""
+    idp = Refreshing(latency=LATENCY)
+    seen, done = [], threading.Event()
+    with ExitStack() as stack:
+        stack.callback(idp.close)
+        providers = (idp.provider(),)
+        stack.enter_context(override_settings(
+            OIDC_PROVIDERS=providers, SOCIALACCOUNT_PROVIDERS=oidc_config.allauth_settings(providers)
+        ))  # fmt: skip
+        _hire(idp, ASKED)
+        watcher = threading.Thread(target=_count_connections, args=(database, seen, done))
+        watcher.start()
+        started = time.monotonic()
+        outcomes = revalidate(timezone.now())
+        took = time.monotonic() - started
+        done.set()
+        watcher.join()
+    assert outcomes == {"fine": ASKED}, outcomes
+    row(
+        "",
+        f"{ASKED} people asked about, two calls each, at a provider that takes {LATENCY * 1000:.0f} ms for one",
+        f"{took:.1f} s, {idp.most_at_once} calls at once, {max(seen)} database connection",
+    )
+
+
+def _hire(idp: Refreshing, count: int) -> None:
+    wg0, at = rows.interface("wg1"), timezone.now()
+    for number in range(count):
+        person = rows.person(f"asked-{number}")
+        User.objects.filter(pk=person.pk).update(issuer=idp.issuer)
+        rows.peer(person, wg0)
+        RefreshToken.objects.create(
+            person=person, provider=idp.name, token=idp.token(person.sub), obtained_at=at, due_at=at
+        )
+
+
+def _count_connections(database: Database, seen: list[int], done: threading.Event) -> None:
+    ours = f"datname = '{database.name}' AND usename = '{WEB}'"
+    while not done.is_set():
+        seen.append(int(database.cluster.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}")))
