@@ -167,7 +167,12 @@ def _columns(reading: Reading) -> dict[str, object]:
 
 
 def receipts(
-    gateway: str, interface: Interface, removed: Mapping[str, str], *, ended: Mapping[str, Ended], read_at: datetime
+    gateway: str,
+    interface: Interface,
+    removed: Mapping[str, str],
+    *,
+    ended: Mapping[str, Ended],
+    read_at: datetime,
 ) -> None:
     """Write one audit event for each key, with its peer, that is off the interface: read back as gone when, and when due.
 
