@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from peers.gateway import gather as database
 from peers.gateway.attachment import NOTHING, Attachment, NoInterface
-from peers.gateway.clock import Clock
+from peers.gateway.clock import Clock, monotonic
 from peers.gateway.decide import Brake, Decision, decide, spoken
 from peers.gateway.gather import Desired, Wanted
 from peers.gateway.record import Record
@@ -124,7 +124,7 @@ class Reconciler:
     def _note_gone(self, due: Mapping[str, Wanted]) -> None:
         """Note when those that were due were read back as gone: the database may be away for long."""
         gone = due.keys() - self.memory.observed.peers
-        at = self.clock.now()
+        at = self.clock.latest()
         self.memory.ended |= {key: Ended(until, at) for key in gone if (until := due[key].until)}
 
     def _want(self, peers: dict[str, Wanted]) -> None:
@@ -152,9 +152,10 @@ class Reconciler:
         return Outcome(decision, observed)
 
     def _look_at_the_clock(self) -> datetime:
+        asked_at = monotonic()
         with connection.cursor() as cursor:
             cursor.execute("SELECT now()")
-            self.clock.set(cursor.fetchone()[0])
+            self.clock.set(cursor.fetchone()[0], asked_at)
         return self.clock.now()
 
     def _observe(self) -> Observed:
@@ -197,7 +198,7 @@ class Reconciler:
     ) -> None:
         drift = self._drift(decision.changes, explained)
         after = self._act(decision.changes, before)
-        read_at = self.clock.now()
+        read_at = self.clock.latest()
         self.memory.observed = after
         self._remember_applied(decision.changes, desired)
         if not self.attachment.live:

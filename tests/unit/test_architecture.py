@@ -89,6 +89,7 @@ MAY_IMPORT = {
     "peers.address_history": {"peers.models", "peers.receipts", "portal.models"},
     "peers.receipts": {"peers.models"},
     "peers.seals": {"peers.models"},
+    "peers.chain": {"peers.models", "peers.seals"},
     "peers.stale": {"peers.configuration", "peers.models"},
     "peers.templatetags": set(),
     "peers.templatetags.stale": {"peers.stale"},
@@ -121,7 +122,11 @@ VIEWS = FACTS | RULES | SEEN | {
 ADMIN = FACTS | RULES | SEEN | {
     "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source",
 }  # fmt: skip
-COMMANDS = FACTS | RULES | {"peers.forms", "peers.gateway", "peers.seals", "peers.wireguard"}
+COMMANDS = (
+    FACTS
+    | RULES
+    | {"peers.forms", "peers.chain", "peers.gateway", "peers.seals", "peers.states", "peers.wireguard"}
+)
 GATEWAY = {
     "peers",
     "peers.models",

@@ -35,7 +35,7 @@ from peers.admin.audit.filters import (
 from peers.admin.audit.forms import AddressForm
 from peers.admin.audit.words import words
 from peers.admin.read_only import ReadOnlyAdmin, actor
-from peers.models import AuditEvent
+from peers.models import AuditEvent, AuditSeal
 from peers.presentation import delay
 from peers.receipts import REMOVED, Receipt, causes, receipt
 
@@ -76,6 +76,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
         found = super().get_queryset(request).select_related(*self.list_select_related)
         # The device apart: joined, an event of one that was pruned would be left out; looked up, it would raise.
         return found.prefetch_related("peer")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        head = AuditSeal.objects.order_by("-pk").first()
+        seal = {"sealed_until": head.sealed_at, "digest": bytes(head.digest).hex()} if head else {}
+        return super().changelist_view(request, {**(extra_context or {}), **seal})
 
     def get_changelist(self, request: HttpRequest, **_options: Any) -> type[ChangeList]:
         return AuditChangeList
