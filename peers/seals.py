@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 1000  # events a seal
 FIRST = bytes(32)  # what the first seal follows
 # An event bears the time at which its transaction began; one that began longer ago is found by a complete search alone.
-LATE = timedelta(days=1)
+LATE = timedelta(hours=1)
 LOCK = 0x5EA1_A0D1
 VERSION = "latchkey audit seal 1"
 # What a seal covers of an event, in no order: a column that a later release adds is not among them.
@@ -53,7 +53,7 @@ def seal_all(*, stopped: Callable[[], bool] = lambda: False) -> int:
 def seal_recent(*, stopped: Callable[[], bool] = lambda: False) -> int:
     """Do the same where it takes no longer as the audit grows.
 
-    Events of a transaction that began a day before the last seal, or earlier, are left to ``seal_all``.
+    Events of a transaction that began an hour before the last seal, or earlier, are left to ``seal_all``.
     """
     count = 0
     while not stopped() and (ids := _seal(_recent)):
@@ -116,7 +116,7 @@ def _beyond(after: int, _last: AuditSeal | None = None) -> list[int]:
 
 
 def _recent(last: AuditSeal | None) -> list[int]:
-    """Return the ids of unsealed events that are newer than the last sealed one, or began a day before its seal at most."""
+    """Return the ids of unsealed events that are newer than the last sealed one, or began an hour before its seal at most."""
     if last is None:
         return _beyond(0)
     newest = SealedEvent.objects.order_by("-pk").values_list("pk", flat=True).first()

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from peers import audit, services
+from peers.address_history import history
 from peers.models import AuditEvent
 from peers.receipts import DUE, Receipt, receipts
 from tests import rows
@@ -175,6 +176,44 @@ def test_an_act_that_was_answered_is_not_the_cause_of_what_comes_later(laptop, r
     removed(laptop, at)
     removed(laptop, at + 9 * SECOND)  # put on by hand in between
     assert receipts(laptop) == [Receipt("gw1", removed_at=at + 9 * SECOND + 83 * MS)]
+
+
+def test_an_act_after_the_receipt_or_on_another_device_of_the_owner_is_not_its_cause(
+    alice, wg0, laptop, removed
+):
+    other = rows.peer(alice, wg0)
+    services.suspend(actor=by(alice), peer=other, at=timezone.now(), reason="lost")
+    removed(laptop, timezone.now(), later=0 * MS)
+    revoked(laptop)
+    assert [one.after for one in receipts(laptop)] == [""]
+
+
+def test_of_two_acts_it_is_the_later_one(alice, laptop, removed):
+    services.suspend(actor=by(alice), peer=laptop, at=timezone.now(), reason="lost")
+    at = revoked(laptop)
+    removed(laptop, at)
+    assert receipts(laptop) == [Receipt("gw1", "revoke", at, at + 83 * MS)]
+
+
+def test_the_receipt_for_a_replaced_key_answers_nothing_for_its_follower(alice, laptop, removed):
+    old, key = laptop.key.public_key, rows.public_key()
+    services.replace_key(actor=by(alice), peer=laptop, public_key=key, at=timezone.now())
+    at = revoked(laptop)
+    removed(laptop, at, later=20 * MS, key=old)
+    removed(laptop, at, later=50 * MS, key=key)
+    assert receipts(laptop) == [Receipt("gw1", "revoke", at, at + 50 * MS)]
+
+
+def test_who_had_an_address_is_told_by_when_it_was_read_back_too(laptop, database):
+    at = revoked(laptop)
+    moments = {"read_back_at": f"{at + MS:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    for minutes in (5, 3):  # the order in which they were written is not that in which they happened
+        write_event(
+            database, at + timedelta(minutes=minutes), "removed", laptop, actor_kind="gateway", gateway="gw1",
+            new=json.dumps(moments if minutes == 5 else {}),
+        )  # fmt: skip
+    (spell,), _ = history(laptop.addresses[0].ip, at)
+    assert spell.next_off(at) == at + MS
 
 
 def test_each_gateway_answers_for_itself_and_for_nobody_elses_device(laptop, phone, removed):

@@ -87,6 +87,10 @@ def test_a_stop_comes_between_two_batches(sealed, database):
     fill(database, 12)
     left = iter((False, True))
     assert seals.seal_recent(stopped=lambda: next(left)) == 5
+    oldest = AuditEvent.objects.order_by("pk").values_list("pk", flat=True)[15:20]
+    assert list(AuditSeal.objects.latest("pk").sealed.order_by("pk").values_list("pk", flat=True)) == list(
+        oldest
+    )
     assert seals.seal_all() == 7
 
 

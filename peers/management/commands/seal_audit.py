@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 ENDS = {signal.SIGTERM, signal.SIGINT}
 PAUSE = 10  # seconds
+SEARCH_EVERY = 3600  # seconds, for a look through the whole audit
 
 
 class Command(BaseCommand):
@@ -27,9 +29,13 @@ class Command(BaseCommand):
             return
         # Blocked, a signal stays pending until it is asked for: between two batches, never within one.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
-        searched = _round(complete=True)
-        while signal.sigtimedwait(ENDS, PAUSE) is None:
-            searched = _round(complete=not searched) or searched
+        search_at = 0.0
+        while True:
+            complete = time.monotonic() >= search_at
+            if _round(complete=complete) and complete:
+                search_at = time.monotonic() + SEARCH_EVERY
+            if signal.sigtimedwait(ENDS, PAUSE) is not None:
+                return
 
 
 def _must_stop() -> bool:
