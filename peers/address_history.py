@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from peers.models import AuditEvent, Interface, PeerStatus
+from peers.receipts import REMOVED, read_back_at
 from portal.models import User
 
 MOST = 1000  # times that an address was given, in one answer
@@ -109,7 +110,7 @@ def _on_since(peers: Iterable[UUID]) -> dict[Any, datetime]:
 def _spells(events: Sequence[AuditEvent], text: str, on_since: datetime | None) -> list[Spell]:
     """Return one device's times with the address, given all that the audit tells of it, in order."""
     last = events[-1]
-    removed = [event.at for event in events if event.action == "removed"]
+    removed = sorted(read_back_at(event.at, event.new) for event in events if event.action == REMOVED)
     return [
         Spell(
             peer=last.peer_id, name=_name(events), owner=_owner(events), interface=last.interface,

@@ -26,6 +26,14 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
+ON = {
+    State.PENDING,
+    State.LIVE,
+    State.CONNECTED,
+    State.IDLE,
+}  # may be on its interface, or will be in a moment
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A peer's state with what stands behind it.

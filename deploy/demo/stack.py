@@ -126,6 +126,7 @@ class Stack:
             self._start_portal()
             self._run("mail", WEB, [sys.executable, "manage.py", "send_mail", "--loop"])
             self._run("leases", WEB, [sys.executable, "manage.py", "warn_of_leases", "--loop"])
+            self._run("seals", WEB, [sys.executable, "manage.py", "seal_audit", "--loop"])
             self._await(self._answers, "portal")
         with step(f"Gateway, as {GATEWAY}, {self._where()}"):
             self._await(lambda: self._heartbeat() > started_at, "gateway")

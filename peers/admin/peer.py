@@ -12,7 +12,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import localize
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -24,7 +25,8 @@ from peers.admin.read_only import ReadOnlyAdmin, origin
 from peers.diagnosis import diagnose
 from peers.facts import gather
 from peers.models import Peer
-from peers.presentation import WORDS
+from peers.presentation import WORDS, told
+from peers.receipts import receipts
 from peers.states import Standing, State, database_now, standing, standings
 
 
@@ -54,7 +56,7 @@ class PeerAdmin(ReadOnlyAdmin):
     actions = ["revoke_selected", "suspend_selected", "restore_selected"]
     fields = [
         "name", "owner", "interface", "platform", "state", "problem", "all_addresses", "public_key", "latest_handshake", "endpoint",
-        "traffic", "enrolled_at", "expires_at", "suspended_at", "suspend_reason", "revoked_at", "revoked_by", "revoke_reason",
+        "traffic", "enrolled_at", "expires_at", "suspended_at", "suspend_reason", "revoked_at", "revoked_by", "revoke_reason", "taken_off",
     ]  # fmt: skip
     readonly_fields = [str(name) for name in fields]
 
@@ -207,6 +209,11 @@ class PeerAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("endpoint"))
     def endpoint(self, peer: Peer) -> str:
         return _standing(peer).endpoint or "–"
+
+    @admin.display(description=gettext_lazy("off the interface (UTC)"))
+    def taken_off(self, peer: Peer) -> str:
+        rows = ((one.gateway, told(one, peer)) for one in receipts(peer))
+        return format_html_join(mark_safe("<br>"), "{}: {}", rows) or "–"
 
     @admin.display(description=gettext_lazy("received / sent, bytes"))
     def traffic(self, peer: Peer) -> str:

@@ -10,10 +10,11 @@ from django.db import connection, transaction
 
 from peers.gateway import gather as database
 from peers.gateway.attachment import NOTHING, Attachment, NoInterface
-from peers.gateway.clock import Clock
+from peers.gateway.clock import Clock, monotonic
 from peers.gateway.decide import Brake, Decision, decide, spoken
 from peers.gateway.gather import Desired, Wanted
 from peers.gateway.record import Record
+from peers.gateway.status import Ended
 from peers.models import Interface
 from peers.wireguard import wg
 from peers.wireguard.state import Changes, Observed, ObservedPeer, PeerSettings, lines
@@ -25,11 +26,12 @@ logger = logging.getLogger(__name__)
 class Memory:
     """What stays between passes: deadlines are kept and drift is repaired while the database is away, too.
 
-    ``deadline`` is the first of what is ``wanted``.
+    ``deadline`` is the first of what is ``wanted``; ``ended`` are the keys whose time was over, until that is written down.
     """
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     deadline: datetime | None = None
+    ended: dict[str, Ended] = field(default_factory=dict)
     applied: dict[str, PeerSettings] = field(default_factory=dict)
     observed: Observed = NOTHING
     shown: tuple[str, ...] = ()
@@ -112,13 +114,26 @@ class Reconciler:
         if not due:
             return set()
         self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
+        self._note_gone(due)
         self._want({key: wanted for key, wanted in self.memory.wanted.items() if key not in due})
         for key in due:
             self.memory.applied.pop(key, None)
         logger.info("expired", extra={"interface": self.name, "peers": len(due)})
         return {wanted.peer for wanted in due.values()}
 
+    def _note_gone(self, due: Mapping[str, Wanted]) -> None:
+        """Note when those that were due were read back as gone: the database may be away for long."""
+        gone = due.keys() - self.memory.observed.peers
+        at = self.clock.latest()
+        self.memory.ended |= {key: Ended(until, at) for key in gone if (until := due[key].until)}
+
     def _want(self, peers: dict[str, Wanted]) -> None:
+        over = {
+            key: Ended(until)
+            for key, wanted in self.memory.wanted.items()
+            if key not in peers and self._is_due(wanted) and (until := wanted.until)
+        }
+        self.memory.ended = over | self.memory.ended
         self.memory.wanted = peers
         self.memory.deadline = min((wanted.until for wanted in peers.values() if wanted.until), default=None)
 
@@ -137,9 +152,10 @@ class Reconciler:
         return Outcome(decision, observed)
 
     def _look_at_the_clock(self) -> datetime:
+        asked_at = monotonic()
         with connection.cursor() as cursor:
             cursor.execute("SELECT now()")
-            self.clock.set(cursor.fetchone()[0])
+            self.clock.set(cursor.fetchone()[0], asked_at)
         return self.clock.now()
 
     def _observe(self) -> Observed:
@@ -182,18 +198,24 @@ class Reconciler:
     ) -> None:
         drift = self._drift(decision.changes, explained)
         after = self._act(decision.changes, before)
-        read_at = self.clock.now()
+        read_at = self.clock.latest()
         self.memory.observed = after
         self._remember_applied(decision.changes, desired)
         if not self.attachment.live:
             known = {}  # what was never read back is not written down, not even as absent
+        ended = self.memory.ended
+        removed = decision.changes.remove.difference(after.peers)
+        gone = {key: peer for key, peer in explained.items() if key in removed}
+        gone |= {key: known[key] for key, end in ended.items() if end.gone_at and key in known}
         with transaction.atomic():
             news = self.record.statuses.read(
-                known, after.peers, held=decision.held, problems=desired.problems, at=read_at
+                known, after.peers, held=decision.held, problems=desired.problems, ended=ended, at=read_at
             )
-            removed = decision.changes.remove.difference(after.peers)
-            gone = {key: peer for key, peer in explained.items() if key in removed}
-            self.record.write(news, removed=gone, drift=drift, decision=decision, at=at)
+            self.record.write(
+                news, removed=gone, drift=drift, decision=decision, ended=ended, at=at, read_at=read_at
+            )
+        written = ended if decision.whole else known
+        self.memory.ended = {key: end for key, end in ended.items() if key not in written}
 
     def _act(self, changes: Changes, observed: Observed) -> Observed:
         """Make the changes and return what the interface holds then."""

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from peers import __version__, audit
 from peers.gateway.decide import Brake, Decision
 from peers.gateway.samples import Samples
-from peers.gateway.status import Reading, Statuses, drift_event, receipts
+from peers.gateway.status import Ended, Reading, Statuses, drift_event, receipts
 from peers.models import AuditEvent, GatewayStatus, Interface
 
 logger = logging.getLogger(__name__)
@@ -63,15 +63,17 @@ class Record:
         removed: Mapping[str, str],
         drift: Mapping[str, Collection[str]],
         decision: Decision,
+        ended: Mapping[str, Ended],
         at: datetime,
+        read_at: datetime,
     ) -> None:
-        """Write what a pass found and did; nothing at all when it found and did nothing new."""
+        """Write what a pass that began at ``at`` found and did; nothing at all when it found and did nothing new."""
         removed = {**self.statuses.gone(news), **removed}  # what went before a crash has no other witness
         if news:
             self.statuses.write(news, at, whole=decision.whole)
             self._report(news)
         if removed:
-            receipts(self.gateway, self.interface, removed)
+            receipts(self.gateway, self.interface, removed, ended=ended, read_at=read_at)
         if drift:
             drift_event(self.gateway, self.interface, drift)
             self.row.drift_found += sum(map(len, drift.values()))

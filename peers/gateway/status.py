@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peers import audit
@@ -46,6 +46,14 @@ class Reading:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """When a key's time was over, and when it was read back as gone for that; None: that is still to come."""
+
+    due_at: datetime
+    gone_at: datetime | None = None
+
+
 class Statuses:
     """The PeerStatus rows of one gateway and interface, and what of them has been written."""
 
@@ -69,24 +77,29 @@ class Statuses:
         *,
         held: Collection[str],
         problems: Mapping[str, str],
+        ended: Mapping[str, Ended],
         at: datetime,
     ) -> dict[str, Reading]:
         """Return the readings that are news; ``peers`` maps the keys looked at to their peers' ids.
 
-        A counter alone is news once a minute.
+        A counter alone is news once a minute. Who was read back as gone when its time was over went then, and who is on
+        again is on since ``at``.
         """
         counters = self._counters_due(at)
+        gone = {key: end.gone_at for key, end in ended.items() if end.gone_at}
         on: set[str] = set()
         found: dict[str, Reading] = {}
         for key, peer in peers.items():
             if (seen := observed.get(key)) is not None:
                 on.add(peer)
                 was = self._written.get(peer)
+                if was is not None and key in gone:
+                    was = _absent(was, gone[key])
                 if was is None or not was.says(key, seen, held=key in held, counters=counters):
                     found[peer] = _present(was, key, seen, at, held=key in held)
         for peer in set(peers.values()) - on:
             if (was := self._written.get(peer)) is not None and (was.present or was.held or was.problem):
-                found[peer] = _absent(was, at)
+                found[peer] = _absent(was, gone.get(was.public_key, at))
         for peer, problem in problems.items():
             was = found.get(peer) or self._written.get(peer)
             found[peer] = replace(was or Reading(since=at), problem=problem[:200])
@@ -153,18 +166,40 @@ def _columns(reading: Reading) -> dict[str, object]:
     return {name: getattr(reading, name) for name in Reading.__dataclass_fields__}
 
 
-def receipts(gateway: str, interface: Interface, removed: Mapping[str, str]) -> None:
-    """Write one audit event for each key, with its peer, that is off the interface now."""
+def receipts(
+    gateway: str,
+    interface: Interface,
+    removed: Mapping[str, str],
+    *,
+    ended: Mapping[str, Ended],
+    read_at: datetime,
+) -> None:
+    """Write one audit event for each key, with its peer, that is off the interface: read back as gone when, and when due.
+
+    ``read_at`` is the moment of those that no deadline took off before. The event's own time is when it was written,
+    which is later, and much later where the database was away.
+    """
     AuditEvent.objects.bulk_create(
         [
             AuditEvent(
                 actor_kind=AuditEvent.ActorKind.GATEWAY, gateway=gateway, action="removed",
                 interface=interface, peer_id=peer, old={"public_key": key},
+                new=_moments(ended.get(key), read_at),
             )
             for key, peer in removed.items()
         ],
         AT_ONCE,
     )  # fmt: skip
+
+
+def _moments(end: Ended | None, read_at: datetime) -> dict[str, str]:
+    if end is None:
+        return {"read_back_at": _text(read_at)}
+    return {"read_back_at": _text(end.gone_at or read_at), "due_at": _text(end.due_at)}
+
+
+def _text(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def drift_event(gateway: str, interface: Interface, repaired: Mapping[str, Iterable[str]]) -> None:

@@ -17,8 +17,9 @@ from peers.configuration import configuration
 from peers.forms import KeyForm, RenameForm
 from peers.models import Peer
 from peers.plots import Plot, plot, quarters
-from peers.presentation import WORDS, Device
-from peers.states import database_now, standing
+from peers.presentation import WORDS, Device, taken_off
+from peers.receipts import receipts
+from peers.states import ON, State, database_now, standing
 from peers.traffic import last_day
 from peers.views.answers import (
     actor,
@@ -68,6 +69,7 @@ def status(request: PersonRequest, pk: UUID) -> HttpResponse:
             "tx_bytes": now.tx_bytes,
             "revoked_at": peer.revoked_at,
             "removed_at": now.removed_at,
+            "receipt": _receipt(peer, now.state),
         }
     )
 
@@ -111,10 +113,17 @@ def revoke(request: PersonRequest, pk: UUID) -> HttpResponse:
     return SeeOther(peer.get_absolute_url())
 
 
+def _receipt(peer: Peer, state: State) -> str:
+    """Return when the device went off the network; "" while it may be on."""
+    return "" if state in ON else taken_off(peer, receipts(peer))
+
+
 def _device_page(request: PersonRequest, form: RenameForm, peer: Peer) -> HttpResponse:
     at = database_now()
+    now = standing(peer, at)
     context = {
-        "device": Device(peer, standing(peer, at)),
+        "device": Device(peer, now),
+        "receipt": _receipt(peer, now.state),
         "peer": peer,
         "form": form,
         "words": WORDS,

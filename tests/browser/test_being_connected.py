@@ -103,6 +103,7 @@ def test_revoking_and_then_revoked_with_the_reason(alice: Page, device: Peer, st
         services.revoke(actor=services.Actor(), peer=device, at=timezone.now(), reason="Lost on a train")
         expect_state(alice, "Revoking", "taking it off")
     expect_state(alice, "Revoked", "enrol it afresh")
+    expect(alice.locator("[data-slot=receipt]")).to_contain_text("Revoked at ")
     read(alice, device)
     expect(alice.get_by_text("Lost on a train")).to_be_visible()
     expect(alice.get_by_role("button", name="Rename")).to_have_count(0)

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from deploy.demo.client import Client
 from deploy.demo.netns import Namespace
 from peers import services
 from peers.models import AuditEvent, GatewayStatus, Interface, Peer, PeerStatus, TrafficSample
+from peers.receipts import DUE, receipts
 from peers.states import State, standing
 from peers.wireguard import keys, link, wg
 from peers.wireguard.state import PeerSettings
@@ -70,6 +71,26 @@ def test_an_enrolled_peer_comes_on_and_a_revoked_one_goes_with_a_receipt(running
         {"public_key": key},
     )
     assert standing(peer, timezone.now()).removed_at is not None
+
+
+def test_a_receipt_holds_the_moment_at_which_the_interface_was_read_back(running, alice, wg0):
+    """The clocks are this machine's, PostgreSQL's too, so that the moments can be compared."""
+    for _ in range(3):
+        peer = rows.peer(alice, wg0)
+        running.eventually(lambda peer=peer: state(peer) == State.LIVE)
+        last_on_at = looked_at = begun_at = timezone.now()
+        revoke(peer)
+        while running.on():
+            last_on_at, looked_at = looked_at, timezone.now()
+        running.eventually(lambda peer=peer: receipts(peer)[0].removed_at)
+        confirmed_at = timezone.now()
+        (found,) = receipts(peer)
+        print(f"+{found.milliseconds} ms")
+        assert (found.gateway, found.after) == ("gateway", "revoke")
+        assert begun_at <= found.at <= found.removed_at
+        assert last_on_at <= found.removed_at <= confirmed_at
+        assert found.milliseconds == round((found.removed_at - found.at).total_seconds() * 1000) >= 0
+        assert found.removed_at == peer.statuses.get().since
 
 
 def test_a_replaced_key_takes_the_place_of_the_old_one_at_the_same_address(running, alice, wg0):
@@ -252,6 +273,13 @@ def test_a_peer_leaves_within_two_seconds_of_its_expiry(running, enrol):
     assert last <= 2
     running.eventually(lambda: state(peer) == State.EXPIRED)
     assert AuditEvent.objects.filter(action="removed", peer=peer).count() == 1
+    (found,) = receipts(peer)
+    print(f"by its receipt {found.milliseconds} ms after the deadline")
+    assert (found.after, found.at) == (DUE, expires_at)
+    assert found.milliseconds <= 2000
+    assert peer.statuses.get().since == found.removed_at
+    if away:  # it was written down when the database was back, and tells of before
+        assert AuditEvent.objects.get(action="removed").at - found.removed_at > timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -309,6 +337,32 @@ def test_deadlines_hold_with_the_database_gone_and_after_signing_in_again_the_sa
     first = next(at for at in pings.times() if at > signed_in_at) - signed_in_at
     print(f"on the interface {back:.3f} s after signing in again, first reply after {first:.3f} s")
     assert first < 17  # a client shakes hands again once nobody has answered it for 15 s
+
+
+def test_who_was_off_and_may_be_on_again_before_the_gateway_can_say_so_has_a_receipt_all_the_same(
+    running, wg0, database
+):
+    wg0.lease = timedelta(seconds=3)
+    wg0.save(update_fields=["lease"])
+    bob = rows.person("bob")
+    peer = rows.peer(bob, wg0)
+    running.eventually(lambda: running.on() == {key_of(peer)})
+    running.eventually(lambda: state(peer) == State.LIVE)
+    on_since = peer.statuses.get().since
+    database.sql(
+        f"REVOKE CONNECT ON DATABASE {database.name} FROM {GATEWAY};"
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{GATEWAY}'"
+    )
+    running.eventually(lambda: running.on() == set())
+    over, bob.signed_in_at = bob.signed_in_at + wg0.lease, timezone.now()
+    bob.save(update_fields=["signed_in_at"])
+    database.sql(f"GRANT CONNECT ON DATABASE {database.name} TO {GATEWAY}")
+    running.eventually(lambda: running.on() == {key_of(peer)})
+    running.eventually(lambda: AuditEvent.objects.filter(action="removed").exists())
+    off_at = datetime.fromisoformat(AuditEvent.objects.get(action="removed", peer=peer).new["read_back_at"])
+    assert over <= off_at <= over + timedelta(seconds=2)
+    assert on_since < off_at < peer.statuses.get().since
+    assert receipts(peer) == []
 
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -501,6 +555,12 @@ def test_two_hosts_may_serve_one_interface_and_revoked_means_off_both(
         peer = rows.peer(alice, wg0)
         second.eventually(lambda: second.on() == running.on() == {key_of(peer)})
         second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
+        gone = rows.peer(alice, wg0)
+        second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 4)
+        revoke(gone)
+        second.eventually(lambda: all(one.removed_at for one in receipts(gone)))
+        assert [one.gateway for one in receipts(gone)] == ["gateway", "other"]
+        assert all(one.after == "revoke" and one.milliseconds >= 0 for one in receipts(gone))
         second.kill()
         revoke(peer)
         running.eventually(lambda: running.on() == set())

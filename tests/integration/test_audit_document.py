@@ -4,7 +4,7 @@ import ast
 import re
 from itertools import chain
 
-from peers.admin.audit.export import COLUMNS
+from peers.admin.audit.export import NAMES
 from peers.admin.audit.words import ACTIONS
 from tests.conftest import ROOT
 
@@ -66,4 +66,4 @@ def test_every_action_that_is_recorded_has_its_words_and_its_line_in_the_documen
 
 
 def test_every_column_of_an_export_has_its_line_in_the_document_in_order():
-    assert documented("Columns of an export") == list(COLUMNS)
+    assert documented("Columns of an export") == list(NAMES)

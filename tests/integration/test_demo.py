@@ -96,6 +96,7 @@ def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) ->
     assert "peer: " not in shown.stdout  # the device of the ping is revoked, and gone
 
     demo.await_letter("A device was added to your account: demo-ping")
+    assert '"event": "audit_sealed"' in (demo.folder / "seals.log").read_text()
 
     refused = demo.run("reset")
     assert (refused.returncode, "A demo is running" in refused.stdout) == (1, True)

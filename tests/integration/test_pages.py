@@ -81,7 +81,7 @@ def test_the_page_of_a_device_shows_what_is_known_of_it(client, laptop):
         assert text in page
 
 
-def test_status_says_the_seven_things_that_programs_rely_on_and_two_for_the_page(
+def test_status_says_the_seven_things_that_programs_rely_on_and_three_for_the_page(
     client, laptop, gateway, status
 ):
     gateway()
@@ -97,6 +97,7 @@ def test_status_says_the_seven_things_that_programs_rely_on_and_two_for_the_page
         "tx_bytes": 34,
         "revoked_at": None,
         "removed_at": None,
+        "receipt": "",
     }
     assert answer["addresses"][0].endswith("/32")
 

@@ -48,8 +48,8 @@ def full_pass(record, *peers, handshake=AT - SECOND, rx_bytes=10, tx_bytes=20, a
     """Write down what a full pass does that reads each of ``peers`` back so."""
     known = keys_of([str(peer.pk) for peer in peers])
     seen = ObservedPeer(PeerSettings(frozenset()), "192.0.2.7:40000", handshake, rx_bytes, tx_bytes)
-    news = record.statuses.read(known, dict.fromkeys(known, seen), held=(), problems={}, at=at)
-    record.write(news, removed={}, drift={}, decision=NOTHING_DONE, at=at)
+    news = record.statuses.read(known, dict.fromkeys(known, seen), held=(), problems={}, ended={}, at=at)
+    record.write(news, removed={}, drift={}, decision=NOTHING_DONE, ended={}, at=at, read_at=at)
 
 
 def samples():
@@ -91,7 +91,7 @@ def test_passes_and_samples_with_nothing_new_write_nothing(wg0, laptop):
     with CaptureQueriesContext(connection) as asked:
         full_pass(record, laptop, at=AT + 4 * MINUTE)
     assert len(asked) == 1
-    assert record.statuses.read({}, {}, held=(), problems={}, at=AT) == {}
+    assert record.statuses.read({}, {}, held=(), problems={}, ended={}, at=AT) == {}
 
 
 def test_what_was_written_of_a_connection_is_read_back_at_a_restart(wg0, laptop):

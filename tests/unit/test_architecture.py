@@ -71,7 +71,7 @@ RULES_MAY = {
     "portal.models",
     "portal.sessions",
 }
-SEEN = {"peers.states", "peers.presentation"}
+SEEN = {"peers.states", "peers.presentation", "peers.receipts"}
 MAY_IMPORT = {
     "peers": set(),
     "peers.fields": set(),
@@ -84,10 +84,13 @@ MAY_IMPORT = {
     "peers.diagnosis": {"peers.configuration", "peers.facts", "peers.models"},
     "peers.facts": {"peers.models"},
     "peers.state_queries": {"peers.models", "peers.states"},
-    "peers.presentation": {"peers.models", "peers.states"},
+    "peers.presentation": {"peers.models", "peers.receipts", "peers.states"},
     "peers.qr": set(),
     "peers.sentences": set(),
-    "peers.address_history": {"peers.models", "portal.models"},
+    "peers.address_history": {"peers.models", "peers.receipts", "portal.models"},
+    "peers.receipts": {"peers.models"},
+    "peers.seals": {"peers.models"},
+    "peers.chain": {"peers.models", "peers.seals"},
     "peers.stale": {"peers.configuration", "peers.models"},
     "peers.templatetags": set(),
     "peers.templatetags.stale": {"peers.stale"},
@@ -118,9 +121,21 @@ VIEWS = FACTS | RULES | SEEN | {
     "portal.source", "portal.errors", "portal.http",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
-    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.state_queries", "portal.source",
+    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source",
 }  # fmt: skip
-COMMANDS = FACTS | RULES | {"peers.forms", "peers.gateway", "peers.wireguard", "portal.rounds"}
+COMMANDS = (
+    FACTS
+    | RULES
+    | {
+        "peers.chain",
+        "peers.forms",
+        "peers.gateway",
+        "peers.seals",
+        "peers.states",
+        "peers.wireguard",
+        "portal.rounds",
+    }
+)
 GATEWAY = {
     "peers",
     "peers.models",

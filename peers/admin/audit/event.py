@@ -1,12 +1,13 @@
 """The audit, as administrators read it, ask it and take it away."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters, ShowFacets
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
@@ -34,11 +35,25 @@ from peers.admin.audit.filters import (
 from peers.admin.audit.forms import AddressForm
 from peers.admin.audit.words import words
 from peers.admin.read_only import ReadOnlyAdmin, actor
-from peers.models import AuditEvent
+from peers.models import AuditEvent, AuditSeal
+from peers.presentation import delay
+from peers.receipts import REMOVED, Receipt, causes, receipt
 
 SHORT = 40  # characters of a value in the list
 FEW = 4  # values of one event in the list
 NOTHING = "–"
+
+
+class AuditChangeList(ChangeList):
+    """The page's events, each with what it is the receipt of, in one query for all."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        shown = list(self.result_list)
+        found = causes(event.pk for event in shown if event.action == REMOVED)
+        for event in shown:
+            event.cause = found.get(event.pk)
+        self.result_list = shown
 
 
 @admin.register(AuditEvent)
@@ -54,13 +69,23 @@ class AuditEventAdmin(ReadOnlyAdmin):
     show_facets = ShowFacets.NEVER
     paginator = NewestPaginator
     ordering = ["-at", "-pk"]
-    fields = ["when", "act", "who", "about", "device", "on", "source", "reason", "all_changes"]
+    fields = ["when", "act", "who", "about", "device", "on", "source", "reason", "took", "all_changes"]
     readonly_fields = [str(name) for name in fields]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         found = super().get_queryset(request).select_related(*self.list_select_related)
         # The device apart: joined, an event of one that was pruned would be left out; looked up, it would raise.
         return found.prefetch_related("peer")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        head = AuditSeal.objects.order_by("-pk").first()
+        seal = {"sealed_until": head.sealed_at, "digest": bytes(head.digest).hex()} if head else {}
+        return super().changelist_view(request, {**(extra_context or {}), **seal})
+
+    def get_changelist(self, request: HttpRequest, **_options: Any) -> type[ChangeList]:
+        return AuditChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in PARAMETERS
@@ -156,8 +181,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
         found = [
             f"{name}: {_arrow(_short(old), _short(new))}" for name, old, new in _changes(event.old, event.new)
         ]
-        shown = [*found[:FEW], "…"] if len(found) > FEW else found
+        shown = [*_took(event), *found[:FEW], *(["…"] if len(found) > FEW else [])]
         return format_html_join("; ", "<bdi>{}</bdi>", ((text,) for text in shown))
+
+    @admin.display(description=_("how long it took"))
+    def took(self, event: AuditEvent) -> str:
+        told = _receipt(event)
+        if told is None or told.at is None or told.removed_at is None:
+            return NOTHING
+        moments = f"{_exactly(told.at)} → {_exactly(told.removed_at)}"
+        return f"{_took(event)[0]} ({moments})"
 
     @admin.display(description=_("what changed"))
     def all_changes(self, event: AuditEvent) -> SafeString | str:
@@ -188,6 +221,24 @@ def _answer(address: IPv4Address | IPv6Address, at: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _took(event: AuditEvent) -> list[str]:
+    """Return in words how long after what a gateway read a device back as gone; nothing where that is not known."""
+    told = _receipt(event)
+    if told is None or told.milliseconds is None:
+        return []
+    return [
+        gettext("%(delay)s after: %(what)s")
+        % {"delay": f"+{delay(told.milliseconds)}", "what": words(told.after)}
+    ]
+
+
+def _receipt(event: AuditEvent) -> Receipt | None:
+    if event.action != REMOVED:
+        return None
+    barred = event.cause if hasattr(event, "cause") else causes([event.pk]).get(event.pk)
+    return receipt(event.gateway, event.at, event.new, barred)
+
+
 def _narrowed(column: str, key: Any, text: str) -> SafeString:
     """Return ``text`` as a link to the events of that row alone."""
     url = reverse("admin:peers_auditevent_changelist", query={f"{column}__id__exact": key})
@@ -213,6 +264,10 @@ def _text(value: Any) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def _exactly(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _arrow(old: str, new: str) -> str:

@@ -14,6 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import StreamingHttpResponse
 
 from peers.models import AuditEvent, Peer
+from peers.receipts import REMOVED, cause, receipt
 
 AT_ONCE = 1000  # rows a piece
 MOST = (
@@ -44,6 +45,9 @@ COLUMNS: dict[str, Any] = {
     "old": "old",
     "new": "new",
 }
+# Of a receipt: what it answers, and how long after that the gateway read the interface back.
+RECEIPT = ("after", "milliseconds")
+NAMES = (*COLUMNS, *RECEIPT)
 
 Row = tuple[Any, ...]
 
@@ -62,7 +66,7 @@ def answer(events: QuerySet[AuditEvent], kind: str, at: datetime) -> StreamingHt
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
     """Give pieces of a CSV file (RFC 4180): a line of column names, then the rows, nothing in them a formula."""
-    yield _csv([tuple(COLUMNS)])
+    yield _csv([NAMES])
     for piece in _pieces(rows):
         yield _csv([tuple(neutralised(_cell(value)) for value in row) for row in piece])
 
@@ -70,7 +74,7 @@ def as_csv(rows: Iterable[Row]) -> Iterator[str]:
 def as_jsonl(rows: Iterable[Row]) -> Iterator[str]:
     """Give pieces of a file of JSON lines, one object a row, every text exactly as it is."""
     for piece in _pieces(rows):
-        yield "".join(json.dumps(dict(zip(COLUMNS, map(_plain, row), strict=True))) + "\n" for row in piece)
+        yield "".join(json.dumps(dict(zip(NAMES, map(_plain, row), strict=True))) + "\n" for row in piece)
 
 
 KINDS: dict[str, tuple[str, Callable[[Iterable[Row]], Iterator[str]]]] = {
@@ -100,7 +104,16 @@ def _is_blank(sign: str) -> bool:
 def _rows(events: QuerySet[AuditEvent]) -> Iterator[Row]:
     # In a transaction the rows come as they are found; outside one PostgreSQL would first put all of them aside.
     with transaction.atomic():
-        yield from events.values_list(*COLUMNS.values()).iterator(AT_ONCE)
+        for *row, barred in events.values_list(*COLUMNS.values(), cause()).iterator(AT_ONCE):
+            yield (*row, *_receipt(dict(zip(COLUMNS, row, strict=True)), barred))
+
+
+def _receipt(event: dict[str, Any], barred: dict[str, str] | None) -> Row:
+    """Return what the event's ``RECEIPT`` columns hold."""
+    if event["action"] != REMOVED:
+        return None, None
+    told = receipt(event["gateway"], event["at"], event["new"], barred)
+    return told.after or None, told.milliseconds
 
 
 def _pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:

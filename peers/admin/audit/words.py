@@ -3,6 +3,8 @@
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from peers.receipts import DUE
+
 ACTIONS: dict[str, str | Promise] = {
     "enrol": _("Device enrolled"),
     "renew": _("Device renewed"),
@@ -34,6 +36,10 @@ ACTIONS: dict[str, str | Promise] = {
 }
 
 
+# What takes a device off the interface without anybody's act, and so without an event of its own.
+DEADLINE = _("Time over")
+
+
 def words(action: str) -> str:
     """Return the action in words; an action of another release is shown as it is."""
-    return str(ACTIONS.get(action, action))
+    return str(DEADLINE if action == DUE else ACTIONS.get(action, action))
