@@ -14,7 +14,7 @@ from portal.models import User
 
 
 class SessionLimitsMiddleware:
-    """Judge the session when somebody asks whose it is, and no earlier: a page about nobody costs no query."""
+    """Judge the session whenever somebody asks whose it is: no view can forget to."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
