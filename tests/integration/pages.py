@@ -27,11 +27,15 @@ def signed_in(user, address="127.0.0.1", **proved):
 def enter(browser, user, provider="demo", auth_time=None, **proved):
     """Leave in ``browser`` what a sign-in of ``user`` at a provider leaves there, a moment ago unless ``auth_time`` says so."""
     browser.force_login(user)
-    session = browser.session
+    prove(browser.session, provider, auth_time, **proved)
+    return browser
+
+
+def prove(session, provider="demo", auth_time=None, **proved):
+    """Let the person of ``session`` have proved who they are, just now unless ``auth_time`` says when."""
     how = {"provider": provider, "auth_time": auth_time or timezone.now(), **proved}
     assurance.keep(session, assurance.Assurance(**how))
     session.save()
-    return browser
 
 
 def staff(*rights):
