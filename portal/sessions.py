@@ -6,6 +6,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib.auth import login
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -28,7 +29,7 @@ def begin(request: HttpRequest, user: User, proved: Assurance, *, at: datetime) 
     """Sign ``user`` in, and write down with which browser and from where; rows of sessions that are over go."""
     login(request, user, backend=BACKEND)
     keep(request.session, proved)
-    request.session[BEGAN_AT] = request.session[LAST_ACT_AT] = at.isoformat()
+    start(request.session, at=at)
     if request.session.session_key is None:  # another person's session ended with this sign-in
         request.session.save()
     seen = {
@@ -40,6 +41,11 @@ def begin(request: HttpRequest, user: User, proved: Assurance, *, at: datetime) 
     }
     UserSession.objects.update_or_create(session_key=request.session.session_key, defaults=seen)
     purge(at)
+
+
+def start(session: SessionBase, *, at: datetime) -> None:
+    """Let the limits of the session count from ``at``."""
+    session[BEGAN_AT] = session[LAST_ACT_AT] = at.isoformat()
 
 
 def over(request: HttpRequest, person: User, *, at: datetime) -> session_limits.Over | None:

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from peers.models import AuditEvent, Interface, Peer, PeerKey
-from portal import assurance
+from portal import assurance, sessions
 from portal.models import User
 from tests import rows
 
@@ -27,7 +27,9 @@ def signed_in(user, address="127.0.0.1", **proved):
 def enter(browser, user, provider="demo", auth_time=None, **proved):
     """Leave in ``browser`` what a sign-in of ``user`` at a provider leaves there, a moment ago unless ``auth_time`` says so."""
     browser.force_login(user)
-    prove(browser.session, provider, auth_time, **proved)
+    session = browser.session
+    sessions.start(session, at=timezone.now())
+    prove(session, provider, auth_time, **proved)
     return browser
 
 
