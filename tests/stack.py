@@ -3,6 +3,7 @@
 Started and ended by handle; a test or a benchmark brings the database and a folder. Does not know pytest.
 """
 
+import json
 import socket
 import subprocess
 import sys
@@ -67,13 +68,18 @@ class Stack:
         """Return what a process of the portal's runs with."""
         return {
             **self.database.environment(WEB),
-            **self.provider.environment(),
+            "LATCHKEY_OIDC_PROVIDERS": self._providers(),
             "LATCHKEY_URL": self.url,
             "LATCHKEY_BIND": self.url.removeprefix("http://"),
             "LATCHKEY_WORKERS": str(WORKERS),
             "LATCHKEY_EXTRA_HOSTS": INSECURE_HOST,
             "LATCHKEY_STATIC_ROOT": str(self.directory / "static"),
         }
+
+    def _providers(self) -> str:
+        """Return the setting with a requirement that each sign-in meets until it is hours old."""
+        (provider,) = json.loads(self.provider.environment()["LATCHKEY_OIDC_PROVIDERS"])
+        return json.dumps([provider | {"enrol_requires": {"max_age": 10 * 3600}}])
 
     def _start(self) -> None:
         self.provider.setup()  # first: the portal's settings read the client's secret, which it makes

@@ -12,6 +12,7 @@ from portal import sessions
 from portal.access import brake, changes
 from portal.access.changes import By
 from portal.access.questions import next_question
+from portal.assurance import of_sign_in
 from portal.models import LossReason, RefreshToken, User
 from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
@@ -32,7 +33,7 @@ def sign_in(
     user, refusal = _admit(provider, person, proof, source(request), at)
     if user is None or refusal:
         raise RefusedError(refusal)
-    sessions.begin(request, user, at=at)
+    sessions.begin(request, user, of_sign_in(provider, proof), at=at)
     return user
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from playwright.sync_api import Page
 
@@ -11,6 +13,7 @@ from peers import services
 from peers.models import EnrolLink, Interface, Peer
 from portal.models import User
 from tests import rows
+from tests.integration.pages import prove
 from tests.stack import Stack
 
 COMMAND = services.Actor()
@@ -45,6 +48,7 @@ class World:
             View("phone without a link", None, to("/enrol/")),
             View("phone with a link", None, to("/enrol/#guessed")),
             View("link no longer valid", None, _use_a_bad_link),
+            View("signed out", None, to("/accounts/signed-out/")),
             View("not found", None, to("/nowhere/")),
             View("method not allowed", "alice", to("/devices/link")),
         ]
@@ -73,18 +77,19 @@ class World:
         peer, wg0 = self.devices["suspended"], self.devices["live"].interface
         owner, listed = peer.owner, "/admin/peers/peer/"
         return [
+            View("confirm that it is you", "carol", _confirm),
             View("overview", "carol", to("/admin/")),
             View("admin: devices", "carol", to(listed)),
             View("admin: a device", "carol", to(f"{listed}{peer.pk}/change/")),
             View("admin: why", "carol", to(f"{listed}{peer.pk}/why/")),
-            View("admin: revoke", "carol", to(f"{listed}{peer.pk}/revoke/")),
-            View("admin: restore", "carol", to(f"{listed}{peer.pk}/restore/")),
+            View("admin: revoke", "carol", act(f"{listed}{peer.pk}/revoke/")),
+            View("admin: restore", "carol", act(f"{listed}{peer.pk}/restore/")),
             View("admin: people", "carol", to("/admin/portal/user/")),
             View("admin: a person", "carol", to(f"/admin/portal/user/{owner.pk}/change/")),
-            View("admin: suspend a person", "carol", to(f"/admin/portal/user/{owner.pk}/suspend/")),
+            View("admin: suspend a person", "carol", act(f"/admin/portal/user/{owner.pk}/suspend/")),
             View("admin: interfaces", "carol", to("/admin/peers/interface/")),
-            View("admin: an interface", "carol", to(f"/admin/peers/interface/{wg0.pk}/change/")),
-            View("admin: release the brake", "carol", to(f"/admin/peers/interface/{wg0.pk}/release-brake/")),
+            View("admin: an interface", "carol", act(f"/admin/peers/interface/{wg0.pk}/change/")),
+            View("admin: release the brake", "carol", act(f"/admin/peers/interface/{wg0.pk}/release-brake/")),
             View("admin: gateways", "carol", to("/admin/peers/gatewaystatus/")),
             View("admin: audit", "carol", to("/admin/peers/auditevent/")),
             View("admin: an event", "carol", to(f"/admin/peers/auditevent/{self.event}/change/")),
@@ -136,6 +141,26 @@ def _let_it_look_used(stack: Stack, peer: Peer) -> None:
 
 def to(path: str) -> Callable[[Page], object]:
     return lambda page: page.goto(path)
+
+
+def act(path: str) -> Callable[[Page], object]:
+    """Go to a page that asks before an act, as one does who has proved just now who they are."""
+
+    def go(page: Page) -> None:
+        _prove(timezone.now())
+        page.goto(path)
+
+    return go
+
+
+def _confirm(page: Page) -> None:
+    _prove(timezone.now() - timedelta(hours=1))
+    page.goto("/accounts/confirm/?purpose=act&next=/admin/")
+
+
+def _prove(at: datetime) -> None:
+    for known in UserSession.objects.filter(user__name="Carol Demo"):
+        prove(SessionStore(known.session_key), auth_time=at)
 
 
 def _leave(page: Page) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,13 @@ def test_a_mail_server_is_reached_as_its_kind_of_tls_wants(tls, expected):
         check=True,
     )
     assert done.stdout.strip() == f"django.core.mail.backends.smtp.EmailBackend {expected}"
+
+
+def test_seconds_are_at_least_one_or_none_where_that_means_never(value):
+    value("0")
+    assert environment.seconds("X", 300, least=0) == timedelta(0)
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 1"):
+        environment.seconds("X", 300)
+    value("-1")
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 0"):
+        environment.seconds("X", 300, least=0)

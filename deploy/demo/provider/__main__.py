@@ -1,4 +1,4 @@
-"""Prepare the demo identity provider: ``setup REDIRECT_URI``, ``person NAME active|disabled GROUP…`` or ``reset``."""
+"""Prepare the demo identity provider: ``setup REDIRECT_URI SIGNED_OUT_URI``, ``person NAME active|disabled GROUP…`` or ``reset``."""
 
 import argparse
 
@@ -8,7 +8,9 @@ import django
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.provider", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("setup").add_argument("redirect_uri")
+    setup = commands.add_parser("setup")
+    setup.add_argument("redirect_uri")
+    setup.add_argument("signed_out_uri")
     commands.add_parser("reset")
     person = commands.add_parser("person")
     person.add_argument("name")
@@ -19,7 +21,7 @@ def main() -> None:
     from deploy.demo.provider import store
 
     if options.command == "setup":
-        store.setup(options.redirect_uri)
+        store.setup(options.redirect_uri, options.signed_out_uri)
     elif options.command == "reset":
         store.reset()
     else:

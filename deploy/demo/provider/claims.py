@@ -19,6 +19,8 @@ class Adapter(DefaultOIDCAdapter):  # type: ignore[misc]  # allauth has no types
     ) -> dict[str, Any]:
         claims: dict[str, Any] = super().get_claims(purpose, user, client, scopes, **options)
         groups = sorted(user.groups.values_list("name", flat=True))
+        if purpose == "id_token" and user.last_login:
+            claims["auth_time"] = int(user.last_login.timestamp())
         return {**claims, "email": user.email, "email_verified": True, "groups": groups}
 
     def get_user_sub(self, _client: Any, user: User) -> str:
