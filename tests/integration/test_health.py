@@ -65,7 +65,7 @@ def test_it_is_not_ready_without_its_database():
 
 def test_it_is_not_ready_while_a_migration_is_missing(database):
     database.sql(
-        "DELETE FROM django_migrations WHERE app = 'portal' AND name = '0003_suspended_people_and_mail'"
+        "DELETE FROM django_migrations WHERE app = 'portal' AND name = '0004_access_and_refresh_tokens'"
     )
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "migrations are missing")
