@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
+from typing import ClassVar
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -33,6 +34,7 @@ class DemoProvider:
     It answers on the same host name as the portal, which must lead to this machine.
     """
 
+    id: ClassVar[str] = PROVIDER_ID
     directory: Path
     port: int
     portal_url: str
@@ -50,7 +52,7 @@ class DemoProvider:
     def environment(self) -> dict[str, str]:
         """Return what the portal needs to know to use this provider."""
         provider = {
-            "id": PROVIDER_ID,
+            "id": self.id,
             "name": "Demo identity provider",
             "issuer": self.issuer,
             "client_id": CLIENT_ID,
