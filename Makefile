@@ -23,7 +23,7 @@ help: ## show this list
 
 # --- The demo ---
 
-.PHONY: demo demo-wg demo-ping demo-reset
+.PHONY: demo demo-wg demo-ping demo-person demo-reset
 demo: packages-demo $(VENV)/demo.stamp ## run a whole Latchkey on this machine (PORT=8000, DEMO=.demo, INSTALL=0)
 	@exec $(RUN_DEMO) start --port $(PORT)
 
@@ -32,6 +32,9 @@ demo-wg: $(VENV)/demo.stamp ## show what wg(8) says of the running demo's wg0
 
 demo-ping: $(VENV)/demo.stamp ## enrol at the running demo, ping through the tunnel, revoke; with times
 	@exec $(RUN_DEMO) ping
+
+demo-person: $(VENV)/demo.stamp ## disable somebody at the running demo's provider, or change their groups (NAME=bob STATE=disabled GROUPS=)
+	@exec $(RUN_DEMO) person "$(NAME)" "$(or $(STATE),active)" $(GROUPS)
 
 demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 	@exec $(RUN_DEMO) reset

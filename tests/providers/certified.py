@@ -5,7 +5,6 @@ import secrets
 import select
 import shutil
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,18 +98,15 @@ class CertifiedProvider:
                 ending.kill()
         self._process = None
 
-    def set_person(
-        self, name: str, *, active: bool = True, groups: Iterable[str] | None = ("employees",)
-    ) -> None:
-        """Change whether a person may sign in, and which groups they are in; None leaves the claim out."""
+    def set_person(self, name: str, *, active: bool = True, groups: tuple[str, ...] = ("employees",)) -> None:
+        """Change whether a person may sign in, and which groups they are in."""
         self._changed = True
-        person = {"name": name, "active": active, "groups": None if groups is None else list(groups)}
-        self._say(person=person)
+        self._say(person={"name": name, "active": active, "groups": groups})
 
-    def trouble(self, *, delay: float = 0, status: int = 0) -> None:
-        """Have every answer come so many seconds late and, with a ``status``, be that and nothing else."""
+    def trouble(self, *, delay: float = 0, status: int = 0, no_groups: bool = False) -> None:
+        """Have every answer come so many seconds late, be a ``status`` and nothing else, or name nobody's groups."""
         self._changed = True
-        self._say(delay=round(delay * 1000), status=status)
+        self._say(delay=round(delay * 1000), status=status, no_groups=no_groups)
 
     def reset(self) -> None:
         """Undo ``set_person`` and ``trouble``; without such a change it costs nothing."""

@@ -13,13 +13,13 @@ import { Memory } from './memory.mjs'
 
 console.info = console.error // standard output is for answers
 
-const people = new Map() // name -> { active, groups }; groups null: the claim is left out
-const trouble = { delay: 0, status: 0 } // how every answer is late, in milliseconds, and wrong; 0: not at all
+const people = new Map() // name -> { active, groups }
+const trouble = { delay: 0, status: 0, no_groups: false } // milliseconds, the status of every answer, no such claim
 
 function account(_context, sub) {
   const person = people.get(sub)
   if (!person?.active) return undefined // the library's way to say that there is nobody (any more)
-  const groups = person.groups === null ? {} : { groups: person.groups }
+  const groups = trouble.no_groups ? {} : { groups: person.groups }
   const name = `${sub[0].toUpperCase()}${sub.slice(1)} Certified`
   const claims = { sub, name, email: `${sub}@example.com`, email_verified: true, ...groups }
   return { accountId: sub, claims: () => claims }

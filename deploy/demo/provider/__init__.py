@@ -49,6 +49,10 @@ class DemoProvider:
     def redirect_uri(self) -> str:
         return f"{self.portal_url.rstrip('/')}/accounts/oidc/{PROVIDER_ID}/login/callback/"
 
+    @property
+    def post_logout_redirect_uri(self) -> str:
+        return f"{self.portal_url.rstrip('/')}/accounts/signed-out/"
+
     def environment(self) -> dict[str, str]:
         """Return what the portal needs to know to use this provider."""
         provider = {
@@ -66,12 +70,15 @@ class DemoProvider:
     def setup(self) -> None:
         """Make or update the database, the keys, the people and the portal's client; it may run again and again."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._manage("setup", self.redirect_uri)
+        self._manage("setup", self.redirect_uri, self.post_logout_redirect_uri)
 
-    def set_person(self, name: str, *, active: bool = True, groups: tuple[str, ...] = ("employees",)) -> None:
-        """Change whether a person may sign in, and which groups they are in."""
+    def set_person(
+        self, name: str, *, active: bool = True, groups: tuple[str, ...] | None = ("employees",)
+    ) -> None:
+        """Change whether a person may sign in, and which groups they are in; None leaves them in theirs."""
         self._changed = True
-        self._manage("person", name, "active" if active else "disabled", *groups)
+        named = [] if groups is None else ["--groups", *groups]
+        self._manage("person", name, "active" if active else "disabled", *named)
 
     def reset(self) -> None:
         """Undo what ``set_person`` did; without such a change it costs nothing."""
