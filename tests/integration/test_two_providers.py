@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import secrets
+from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -15,6 +16,7 @@ from django.utils import timezone
 from portal.models import User
 from portal.oidc import id_token
 from portal.oidc.http import ProviderTrouble
+from portal.oidc.identity import proof
 from tests.integration.conftest import use
 from tests.integration.sign_in import SignInError, authorise, depart, sign_in
 
@@ -110,6 +112,13 @@ def test_the_id_tokens_signature_is_what_proves_it(idp):
     swapped = f"{header}.{bob.tokens['id_token'].split('.')[1]}.{signature}"
     with pytest.raises(ProviderTrouble, match="bad_id_token"):
         id_token.checked(alice.provider, swapped, at=now, nonce=bob.nonce)
+
+
+def test_the_id_token_says_when_and_how_a_person_proved_who_they_are(idp):
+    began, alice = timezone.now(), Application("alice")
+    found = proof(jwt.decode(alice.tokens["id_token"], options={"verify_signature": False}), alice.tokens)
+    assert found.amr == {"pwd"}
+    assert began - timedelta(seconds=1) < found.auth_time <= timezone.now()
 
 
 # --- Signing in ---

@@ -5,6 +5,7 @@ import secrets
 import select
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,7 +92,8 @@ class CertifiedProvider:
         if self._process is None:
             return
         with self._process as ending:  # it ends with its input, and has not long to do so
-            ending.stdin.close()
+            with suppress(BrokenPipeError):
+                ending.stdin.close()
             try:
                 ending.wait(10)
             except subprocess.TimeoutExpired:
