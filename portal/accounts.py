@@ -5,18 +5,17 @@ from datetime import datetime
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal import browsers, sessions
+from portal import assurance, browsers, sessions
 from portal.http import PersonRequest, SeeOther
+from portal.oidc.sign_out import farewell
 from portal.oidc.views import safe_next
 from portal.source import source
 
@@ -46,11 +45,23 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def logout(request: HttpRequest) -> HttpResponse:
+    """End the session here, whatever becomes of the rest, then lead to the provider to end it there."""
+    proved = assurance.kept(request.session)
     if request.method != "POST":
-        return render(request, "account/logout.html")
-    auth.logout(request)
-    messages.success(request, _("You are signed out. Your devices stay connected."))
-    return redirect("account_login")
+        return render(request, "account/logout.html", {"at_provider": proved is not None and proved.provider})
+    sessions.close(request)
+    url = farewell(proved)
+    # In the page, not in a Refresh header: proxies refuse headers as long as an id_token.
+    return render(request, "account/signing_out.html", {"url": url}) if url else redirect("signed_out")
+
+
+@login_not_required
+@require_safe
+def signed_out(request: HttpRequest) -> HttpResponse:
+    """Say so to whoever comes back from the provider, or was not sent there."""
+    if request.user.is_authenticated:
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    return render(request, "account/signed_out.html")
 
 
 @require_safe

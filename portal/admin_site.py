@@ -15,7 +15,9 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from portal import errors
+from portal import accounts, errors
+from portal.confirmation import administers
+from portal.http import View
 
 OWN_APPS = {"portal", "peers"}
 # Passwords are the provider's; the redirect to an object's page would tell anyone on the staff that it exists.
@@ -32,6 +34,17 @@ class Site(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         found = self.overview(request) if self.overview else None
         return super().index(request, {"overview": found, **(extra_context or {})})
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:  # noqa: FBT001, FBT002  # Django's
+        """Put every page, and every act on one, behind what it takes; signing out takes nothing."""
+        return super().admin_view(view if view == self.logout else administers(view), cacheable)
+
+    def logout(  # type: ignore[override]  # the stubs know one page alone
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Sign out as on every other page."""
+        del extra_context
+        return accounts.logout(request)
 
     @method_decorator([never_cache, login_not_required])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

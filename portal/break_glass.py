@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods
 from peers import audit
 from peers.models import AuditEvent
 from portal import errors, sessions
+from portal.assurance import of_link
 from portal.models import BreakGlassLink, User
 from portal.source import source
 
@@ -90,7 +91,7 @@ def view(request: HttpRequest, token: str) -> HttpResponse:
         return errors.page(
             request, 403, gettext("This link was used already, or it is older than ten minutes.")
         )
-    sessions.begin(request, user, at=at)
+    sessions.begin(request, user, of_link(at), at=at)
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 

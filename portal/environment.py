@@ -53,11 +53,11 @@ def number(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
 
 
-def seconds(name: str, default: int) -> timedelta:
-    """Return NAME, a whole number of seconds that is at least 1 and at most ten years."""
+def seconds(name: str, default: int, *, least: int = 1) -> timedelta:
+    """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years."""
     value = number(name, default)
-    if not 0 < value <= LONGEST_SECONDS:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, at least 1.")
+    if not least <= value <= LONGEST_SECONDS:
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, at least {least}.")
     return timedelta(seconds=value)
 
 

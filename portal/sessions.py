@@ -1,26 +1,34 @@
 """A person's sessions: begin one, say where they are signed in, end those that they do not want."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from allauth.usersessions.models import UserSession
 from django.contrib.auth import login
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 
 from peers import audit
+from portal import session_limits
+from portal.assurance import Assurance, keep
 from portal.models import User
 from portal.source import source
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 NOWHERE = "::"  # RFC 4291, section 2.5.2: the absence of an address, where the library's column wants one
 USER_AGENT_LENGTH = UserSession._meta.get_field("user_agent").max_length  # noqa: SLF001  # Django's documented API
+BEGAN_AT, LAST_ACT_AT = "began_at", "last_act_at"  # in the session
+NOTED_EVERY = timedelta(minutes=1)  # so that not every page writes a row
 
 
-def begin(request: HttpRequest, user: User, *, at: datetime) -> None:
+def begin(request: HttpRequest, user: User, proved: Assurance, *, at: datetime) -> None:
     """Sign ``user`` in, and write down with which browser and from where; rows of sessions that are over go."""
     login(request, user, backend=BACKEND)
+    keep(request.session, proved)
+    request.session[BEGAN_AT] = request.session[LAST_ACT_AT] = at.isoformat()
     if request.session.session_key is None:  # another person's session ended with this sign-in
         request.session.save()
     seen = {
@@ -34,9 +42,37 @@ def begin(request: HttpRequest, user: User, *, at: datetime) -> None:
     purge(at)
 
 
+def over(request: HttpRequest, person: User, *, at: datetime) -> session_limits.Over | None:
+    """Return why the person's session is over at ``at``; None while it is not. One from before the limits begins now."""
+    began_at, last_act_at = (
+        datetime.fromisoformat(request.session.setdefault(name, at.isoformat()))
+        for name in (BEGAN_AT, LAST_ACT_AT)
+    )
+    limits = session_limits.limits(person)
+    return session_limits.over(limits, began_at=began_at, last_act_at=last_act_at, at=at)
+
+
+def note_act(request: HttpRequest, *, at: datetime) -> None:
+    """Write down that the person of the session does something, once a minute at most."""
+    if at - datetime.fromisoformat(request.session[LAST_ACT_AT]) < NOTED_EVERY:
+        return
+    request.session[LAST_ACT_AT] = at.isoformat()
+    UserSession.objects.filter(session_key=request.session.session_key).update(last_seen_at=at)
+
+
+@transaction.atomic
+def close(request: HttpRequest) -> None:
+    """End the session of this request, and with it the enrolment links that it made."""
+    UserSession.objects.filter(session_key=request.session.session_key).delete()
+    request.session.flush()
+    request.user = AnonymousUser()
+
+
 def live(user: User, *, at: datetime) -> QuerySet[UserSession]:
     """Return the person's sessions that are not over at ``at``, the latest first."""
-    found: QuerySet[UserSession] = UserSession.objects.filter(_is_live(at), user=user)
+    limits = session_limits.limits(user)
+    lasting = {"created_at__gt": at - limits.age, "last_seen_at__gt": at - limits.idle}
+    found: QuerySet[UserSession] = UserSession.objects.filter(_is_live(at), user=user, **lasting)
     return found.order_by("-created_at", "-pk")
 
 
@@ -54,11 +90,14 @@ def end(sessions: QuerySet[UserSession], *, person: User, address: str | None) -
     return True
 
 
+@transaction.atomic
 def forget(person: User) -> None:
-    """End all sessions of the person's, and with each the enrolment links that it made; call it inside their restoration.
+    """End all sessions of the person's for good, with the enrolment links that they made; a new sign-in makes others.
 
-    Whoever is suspended has no session by their row alone: with that row put right, a thief's would be back as well.
+    Call it inside the transaction that puts them out. A session counts only with its person's password as it was then
+    (Django's session auth hash), so another unusable one ends those too that no row of ours knows, or that begin now.
     """
+    User.objects.filter(pk=person.pk).update(password=make_password(None))
     rows = UserSession.objects.filter(user=person)
     keys = list(rows.select_for_update().values_list("session_key", flat=True))
     Session.objects.filter(session_key__in=keys).delete()

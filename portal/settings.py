@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.session_middleware.SessionLimitsMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -148,7 +149,7 @@ LATCHKEY_SESSION_AGE = environment.seconds("LATCHKEY_SESSION_AGE", 12 * 3600)
 LATCHKEY_SESSION_IDLE = environment.seconds("LATCHKEY_SESSION_IDLE", 3600)
 LATCHKEY_ADMIN_SESSION_AGE = environment.seconds("LATCHKEY_ADMIN_SESSION_AGE", 8 * 3600)
 LATCHKEY_ADMIN_SESSION_IDLE = environment.seconds("LATCHKEY_ADMIN_SESSION_IDLE", 15 * 60)
-LATCHKEY_ADMIN_ACT_AGE = environment.seconds("LATCHKEY_ADMIN_ACT_AGE", 300)
+LATCHKEY_ADMIN_ACT_AGE = environment.seconds("LATCHKEY_ADMIN_ACT_AGE", 300, least=0)
 
 # --- Cookies and headers ---
 

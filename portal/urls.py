@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal import accounts, break_glass, health
+from portal import accounts, break_glass, confirmation, health
 
 handler400 = "portal.errors.bad_request"
 handler403 = "portal.errors.forbidden"
@@ -13,6 +13,8 @@ urlpatterns = [
     path("", include("peers.urls")),
     path("accounts/login/", accounts.login, name="account_login"),
     path("accounts/logout/", accounts.logout, name="account_logout"),
+    path("accounts/signed-out/", accounts.signed_out, name="signed_out"),
+    path("accounts/confirm/", confirmation.page, name="confirm"),
     path("accounts/sessions/", accounts.list_sessions, name="account_sessions"),
     path("accounts/sessions/end", accounts.end_other_sessions, name="end_other_sessions"),
     path("accounts/sessions/<int:number>/end", accounts.end_session, name="end_session"),

@@ -34,7 +34,13 @@ class Person(requests.Session):
             )
 
     def sign_out(self) -> None:
-        self.accepted(self.submit("/accounts/logout/", {}))
+        """Sign out of the portal, and of the provider where its page leads; raise Sorry if that fails."""
+        page = self.accepted(self.submit("/accounts/logout/", {})).text
+        landed = self.get(_leads_to(page), timeout=TIMEOUT)
+        if landed.url != f"{self.url}/accounts/signed-out/":
+            raise Sorry(
+                f"{self.name} could not sign out: {landed.status_code} at {landed.url.partition('?')[0]}"
+            )
 
     def submit(self, path: str, fields: dict[str, str], page: str = "/", **headers: str) -> requests.Response:
         """Send ``fields`` with the token of the form on ``page`` to ``path`` and return the answer."""
@@ -55,6 +61,13 @@ def _field(page: str, name: str) -> str:
     found = re.search(rf'name="{name}"[^>]*?value="([^"]*)"', page)
     if not found:
         raise Sorry(f"A form without {name} came from the portal or the provider; it begins: {page[:200]}")
+    return html.unescape(found[1])
+
+
+def _leads_to(page: str) -> str:
+    found = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]*)">', page)
+    if not found:
+        raise Sorry(f"The portal's page after signing out leads nowhere; it begins: {page[:200]}")
     return html.unescape(found[1])
 
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext, ngettext
 from peers import services
 from peers.admin.read_only import actor
 from peers.models import GatewayStatus, Interface, PeerStatus
+from portal.confirmation import begins_act
 
 SAMPLE = 20  # of the devices whose removal is held
 
@@ -45,6 +46,10 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return False  # no filter is offered; of its own accord Django would take an expression that PostgreSQL cannot read
 
+    @begins_act
+    def change_view(self, request: HttpRequest, object_id: str, *rest: Any, **options: Any) -> HttpResponse:
+        return super().change_view(request, object_id, *rest, **options)
+
     def save_model(self, request: HttpRequest, obj: Interface, form: Any, change: bool) -> None:  # noqa: FBT001
         services.save_interface(actor=actor(request), interface=obj)
 
@@ -55,6 +60,7 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             *super().get_urls(),
         ]
 
+    @begins_act
     def release_brake(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show how much the brake holds, and release it once that number is agreed to."""
         if not self.has_change_permission(request):

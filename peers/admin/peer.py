@@ -26,6 +26,7 @@ from peers.facts import gather
 from peers.models import Peer
 from peers.presentation import WORDS
 from peers.states import Standing, State, database_now, standing, standings
+from portal.confirmation import begins_act
 
 
 class PeerChangeList(ChangeList):
@@ -94,12 +95,15 @@ class PeerAdmin(ReadOnlyAdmin):
     def restore_selected(self, request: HttpRequest, queryset: QuerySet[Peer]) -> HttpResponse | None:
         return self._of_selected(request, RESTORE, queryset)
 
+    @begins_act
     def revoke(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._of_one(request, REVOKE, pk, allowed=self.has_revoke_permission(request))
 
+    @begins_act
     def suspend(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._of_one(request, SUSPEND, pk, allowed=self.has_suspend_permission(request))
 
+    @begins_act
     def restore(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._of_one(request, RESTORE, pk, allowed=self.has_suspend_permission(request))
 

@@ -20,6 +20,7 @@ from peers.admin.read_only import ReadOnlyAdmin, actor, origin
 from peers.models import Peer
 from peers.presentation import Device
 from peers.states import database_now, standings
+from portal.confirmation import begins_act
 from portal.models import User
 
 SHOWN = 50  # devices on a person's page
@@ -50,6 +51,7 @@ class UserAdmin(ReadOnlyAdmin):
     def has_suspend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("portal.change_user")
 
+    @begins_act
     def suspend(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for the reason, then suspend; never oneself, lest the last administrator lock up."""
         person = self._person(request, pk)
@@ -66,6 +68,7 @@ class UserAdmin(ReadOnlyAdmin):
         services.suspend_person(actor=actor(request), person=person, at=timezone.now(), reason=reason)
         return self._answer(request, person, messages.SUCCESS, _("Suspended: %(person)s."))
 
+    @begins_act
     def restore(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Say what comes back, then restore."""
         person = self._person(request, pk)

@@ -1,4 +1,4 @@
-"""Suspend a person, which cuts their sessions and every peer of theirs (both are judged by the row), and restore them."""
+"""Suspend a person, which ends their sessions and cuts every peer of theirs (judged by the row), and restore them."""
 
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ def suspend_person(*, actor: Actor, person: User, at: datetime, reason: str) -> 
         return row
     row.is_active, row.suspended_at, row.suspend_reason = False, at, reason
     row.save(update_fields=["is_active", "suspended_at", "suspend_reason"])
+    sessions.forget(row)
     record("suspend", actor, row, reason=reason)
     return row
 

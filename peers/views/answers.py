@@ -19,7 +19,7 @@ from peers.configuration import configuration
 from peers.forms import errors_of
 from peers.models import Peer
 from peers.wireguard.config import file_name
-from portal.http import PersonRequest, SeeOther
+from portal.http import PersonRequest, SeeOther, asks_for_json
 from portal.source import source
 
 STATUSES = {
@@ -88,7 +88,3 @@ def errors(
 def json_error(code: str, message: str, status: HTTPStatus, field: str | None = None) -> JsonResponse:
     error = {"code": code, "message": message} | ({"field": field} if field else {})
     return JsonResponse({"error": error}, status=status)
-
-
-def asks_for_json(request: HttpRequest) -> bool:
-    return "application/json" in request.headers.get("Accept", "")

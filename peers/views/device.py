@@ -30,7 +30,8 @@ from peers.views.answers import (
     refusal,
 )
 from peers.wireguard.config import file_name
-from portal.http import PersonRequest, SeeOther
+from portal.confirmation import enrols
+from portal.http import PersonRequest, SeeOther, polled
 
 QUARTERS_A_DAY = 96
 
@@ -50,7 +51,8 @@ def config(request: PersonRequest, pk: UUID) -> HttpResponse:
     return response
 
 
-@login_not_required  # polled by the pages: an answer they can read, in the place of a redirect to a page
+@polled
+@login_not_required  # an answer that the page can read, in the place of a redirect to a page
 @require_safe
 def status(request: PersonRequest, pk: UUID) -> HttpResponse:
     if not request.user.is_authenticated:
@@ -85,6 +87,7 @@ def rename(request: PersonRequest, pk: UUID) -> HttpResponse:
     return SeeOther(peer.get_absolute_url())
 
 
+@enrols
 @require_http_methods(["GET", "HEAD", "POST"])
 def replace_key(request: PersonRequest, pk: UUID) -> HttpResponse:
     peer = own_peer(request, pk, host__isnull=False)

@@ -18,12 +18,14 @@ from peers.models import Peer
 from peers.presentation import WORDS, Device, guess
 from peers.states import State, database_now, standings
 from peers.views.answers import actor, errors, new_configuration, refusal
+from portal.confirmation import enrols
 from portal.http import PersonRequest
 
 LISTED = 100
 PHONES = {Peer.Platform.IOS, Peer.Platform.ANDROID}
 
 
+@enrols
 @require_http_methods(["GET", "HEAD", "POST"])
 def devices(request: PersonRequest) -> HttpResponse:
     if request.method != "POST":

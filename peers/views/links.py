@@ -22,12 +22,14 @@ from peers import qr, services
 from peers.forms import LinkForm, RedeemForm
 from peers.models import EnrolLink, Peer
 from peers.presentation import WORDS, guess
-from peers.views.answers import actor, asks_for_json, configuration_answer, errors, json_error, refusal
+from peers.views.answers import actor, configuration_answer, errors, json_error, refusal
 from portal import errors as pages
-from portal.http import PersonRequest, SeeOther
+from portal.confirmation import enrols
+from portal.http import PersonRequest, SeeOther, asks_for_json, polled
 from portal.source import source
 
 
+@enrols
 @require_POST
 def enrol_link(request: PersonRequest) -> HttpResponse:
     """Return the page with a new link: the answer to the POST itself, so that no address leads to it again."""
@@ -50,7 +52,8 @@ def enrol_link(request: PersonRequest) -> HttpResponse:
     return _link_page(request, form, link, f"{settings.LATCHKEY_URL}{reverse('enrol')}#{token}")
 
 
-@login_not_required  # polled by the page: an answer that it can read, in the place of a redirect to a page
+@polled
+@login_not_required  # an answer that the page can read, in the place of a redirect to a page
 @require_safe
 def link_status(request: PersonRequest, pk: UUID) -> HttpResponse:
     if not request.user.is_authenticated:

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST
 from peers import services
 from peers.models import Peer
 from peers.stale import fingerprint
-from peers.views.answers import actor, asks_for_json, json_error, own_peer
-from portal.http import PersonRequest, SeeOther
+from peers.views.answers import actor, json_error, own_peer
+from portal.http import PersonRequest, SeeOther, asks_for_json
 
 
 @require_POST

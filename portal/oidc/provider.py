@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal import oidc_config
+from portal.assurance import Purpose, parameters, required
 from portal.oidc import discovery, id_token
 from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import Proof, proof
@@ -87,11 +88,12 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
         del request  # it is the one that this provider was made for
         return self.exchange
 
-    def departure(self, request: HttpRequest, next_url: str) -> str:
+    def departure(self, request: HttpRequest, next_url: str, purpose: Purpose | None = None) -> str:
         """Return the address at the provider that starts a sign-in, having kept its state in the session.
 
-        Nothing of the request's own query goes into it.
+        It asks for what ``purpose`` requires. Nothing of the request's own query goes into it.
         """
+        wanted = parameters(required(self.exchange.configured, purpose)) if purpose else {}
         nonce = secrets.token_urlsafe(24)
         _ = self.exchange.openid_config  # first, so that a provider which is away leaves no session behind
         response = self.redirect(
@@ -99,8 +101,9 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
             "login",
             next_url=next_url,
             scope=self.get_scope(),
-            auth_params={"nonce": nonce},
+            auth_params={"nonce": nonce, **wanted},
             nonce=nonce,
+            purpose=purpose,
         )
         return str(response.url)
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from peers import audit
 from portal import sessions
+from portal.assurance import of_sign_in
 from portal.models import User
 from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
@@ -25,11 +26,10 @@ def sign_in(
 
     The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
     """
-    del proof
     user, refusal = _admit(provider, person, source(request), at)
     if user is None or refusal:
         raise RefusedError(refusal)
-    sessions.begin(request, user, at=at)
+    sessions.begin(request, user, of_sign_in(provider, proof), at=at)
     return user
 
 

@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal import errors
+from portal.assurance import PURPOSES, Purpose
+from portal.oidc.confirming import confirms, refuse
 from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
 from portal.oidc.identity import Identity, Proof, identity
 from portal.oidc.provider import Provider
@@ -44,10 +46,13 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
         return redirect("account_login")
     if not ratelimit.consume(request, action="login"):
         return errors.too_many_requests(request)
-    next_url = safe_next(request.POST.get("next"))
+    next_url, named = safe_next(request.POST.get("next")), request.POST.get("purpose", "")
+    purpose = next((known for known in PURPOSES if known == named), None)
+    if named and purpose is None:
+        return errors.bad_request(request)
     try:
         with time_budget():
-            url = provider.departure(request, next_url)
+            url = provider.departure(request, next_url, purpose)
     except ProviderTrouble as trouble:
         return _away(request, provider, trouble.failure, next_url)
     response = render(request, "socialaccount/leaving.html", {"url": url, "provider": provider})
@@ -77,13 +82,20 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
         return _stale(request, provider, "code", state["next"])
     except (ProviderTrouble, OAuth2Error) as trouble:
         return _away(request, provider, getattr(trouble, "failure", "no_access_token"), state["next"])
-    return _arrive(request, provider, person, proof, state["next"])
+    return _arrive(request, provider, person, proof, state["next"], state.get("purpose"))
 
 
 def _arrive(
-    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, next_url: str
+    request: HttpRequest,
+    provider: Provider,
+    person: Identity,
+    proof: Proof,
+    next_url: str,
+    purpose: Purpose | None,
 ) -> HttpResponse:
     configured = provider.exchange.configured
+    if purpose and not confirms(configured, proof, purpose, at=timezone.now()):
+        return refuse(request, configured, person, purpose, next_url)
     try:
         sign_in(request, configured, person, proof, at=timezone.now())
     except RefusedError as refusal:

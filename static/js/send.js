@@ -19,6 +19,7 @@ export async function send(form, body) {
   const response = await fetch(form.action, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
   if (response.ok) return response.json();
   const { error } = await response.json().catch(() => ({}));
+  if (error?.code === "confirmation_needed") location.assign(error.location);
   throw new Refused({ message: sentence("failed"), ...error, status: response.status });
 }
 

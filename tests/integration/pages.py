@@ -5,8 +5,10 @@ import re
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.test import Client
+from django.utils import timezone
 
 from peers.models import AuditEvent, Interface, Peer, PeerKey
+from portal import assurance
 from portal.models import User
 from tests import rows
 
@@ -17,10 +19,18 @@ JSON = {"Accept": "application/json"}
 HOSTILE = "<script>alert(1)</script>"
 
 
-def signed_in(user, address="127.0.0.1"):
+def signed_in(user, address="127.0.0.1", **proved):
     """Return the browser of ``user``, at ``address``."""
-    browser = Client(REMOTE_ADDR=address)
+    return enter(Client(REMOTE_ADDR=address), user, **proved)
+
+
+def enter(browser, user, provider="demo", auth_time=None, **proved):
+    """Leave in ``browser`` what a sign-in of ``user`` at a provider leaves there, a moment ago unless ``auth_time`` says so."""
     browser.force_login(user)
+    session = browser.session
+    how = {"provider": provider, "auth_time": auth_time or timezone.now(), **proved}
+    assurance.keep(session, assurance.Assurance(**how))
+    session.save()
     return browser
 
 

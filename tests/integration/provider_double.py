@@ -80,9 +80,9 @@ class Double:
             return {"id_token": jwt.encode(self.id_token, KEY, "RS256", {"kid": "first"}), **self.tokens}
         return {DISCOVERY: self.document, USERINFO: self.userinfo, KEYS: {"keys": [JWK]}}[path]
 
-    def sign_in(self, client, next_url="/"):
+    def sign_in(self, client, next_url="/", **also):
         """Let whoever the double says it is come back to the portal; return its answer."""
-        query = parse_qs(urlsplit(depart(client, next_url, self.name)).query)
+        query = parse_qs(urlsplit(depart(client, next_url, self.name, **also)).query)
         self.id_token.setdefault("nonce", query["nonce"][0])
         try:
             return client.get(self.callback(state=query["state"][0], code=CODE))

@@ -19,9 +19,9 @@ class SignInError(AssertionError):
     """A step of the sign-in did not go as it should; the text shows the answer."""
 
 
-def depart(client, next_url="/", provider=PROVIDER):
+def depart(client, next_url="/", provider=PROVIDER, **also):
     """Press the provider's button with a test client and return the address that it leads to."""
-    answer = client.post(f"/accounts/oidc/{provider}/login/", {"next": next_url})
+    answer = client.post(f"/accounts/oidc/{provider}/login/", {"next": next_url, **also})
     if answer.status_code != 200:
         raise SignInError(f"{answer.status_code}: {answer.content.decode()[:500]}")
     return answer["Refresh"].removeprefix("0; url=")
@@ -102,6 +102,18 @@ class Browser(requests.Session):
         if leaving.status_code != 200:
             raise SignInError(f"{leaving.status_code}: {leaving.text[:500]}")
         return self.get(authorise(leaving.headers["Refresh"].removeprefix("0; url="), person), timeout=15)
+
+    def sign_out(self):
+        """Sign out here and at the provider, as the page leads there, and return the page that one lands on."""
+        return self.get(way_out(self.form("/accounts/logout/").text), timeout=15)
+
+
+def way_out(page):
+    """Return the address that a page leads to by itself."""
+    found = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]*)">', page)
+    if not found:
+        raise SignInError(f"the page leads nowhere: {page[:500]}")
+    return html.unescape(found[1])
 
 
 def field(page, name):

@@ -19,6 +19,7 @@ from peers.models import AuditEvent, EnrolLink, GatewayStatus, Interface, Peer, 
 from portal.models import User
 from tests import rows
 from tests.integration.conftest import use_providers
+from tests.integration.pages import enter, signed_in
 
 PEOPLE = ("anonymous", "owner", "other person", "staff without the right", "admin", "disabled person")
 
@@ -27,6 +28,8 @@ ACCESS = {
     "": "302 200 200 200 200 302 | 302 400 400 400 400 302",
     "accounts/login/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
     "accounts/logout/": "302 200 200 200 200 302 | 302 302 302 302 302 302",
+    "accounts/signed-out/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
+    "accounts/confirm/": "302 400 400 400 400 302 | 302 405 405 405 405 302",
     "accounts/oidc/<slug:provider_id>/login/": "404 404 404 404 404 404 | 404 404 404 404 404 404",
     "accounts/oidc/<slug:provider_id>/login/callback/": "404 404 404 404 404 404 | 405 405 405 405 405 405",
     "accounts/sessions/": "302 200 200 200 200 302 | 302 405 405 405 405 302",
@@ -52,7 +55,7 @@ ACCESS = {
     "admin/autocomplete/": "302 302 302 403 403 302 | 302 302 302 405 405 302",
     "admin/jsi18n/": "302 302 302 200 200 302 | 302 302 302 405 405 302",
     "admin/login/": "302 403 403 302 302 302 | 302 403 403 302 302 302",
-    "admin/logout/": "302 302 302 405 405 302 | 302 302 302 200 200 302",
+    "admin/logout/": "302 302 302 200 200 302 | 302 302 302 302 302 302",
     "admin/peers/interface/<int:pk>/release-brake/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/peers/auditevent/address/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
     "admin/peers/auditevent/export.csv": "302 302 302 405 405 302 | 302 302 302 403 200 302",
@@ -164,14 +167,8 @@ class World:
             and method == "post"
             and name != "disabled person"
         ):
-            self.browsers[name].force_login(User.objects.get(sub=name.split(maxsplit=1)[0]))
+            enter(self.browsers[name], User.objects.get(sub=name.split(maxsplit=1)[0]))
         return str(status)
-
-
-def signed_in(user: User) -> Client:
-    browser = Client()
-    browser.force_login(user)
-    return browser
 
 
 def snapshot() -> list:

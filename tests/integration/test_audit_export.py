@@ -18,7 +18,7 @@ from peers.admin.audit.export import COLUMNS, as_csv, as_jsonl, neutralised
 from peers.models import AuditEvent
 from tests import rows
 from tests.integration.audit import ADDRESS, by, exported, text
-from tests.integration.pages import AUDIT, staff
+from tests.integration.pages import AUDIT, enter, staff
 
 
 def test_an_export_holds_every_event_that_the_filters_leave_the_latest_first(admin, alice, laptop, phone):
@@ -95,8 +95,7 @@ def test_an_export_is_written_down_before_its_first_row(admin, root, laptop):
 
 def test_nothing_is_exported_by_get_without_the_right_or_without_the_token(admin, root, laptop):
     before = AuditEvent.objects.count()
-    strict = Client(enforce_csrf_checks=True)
-    strict.force_login(root)
+    strict = enter(Client(enforce_csrf_checks=True), root)
     for kind in ("csv", "jsonl"):
         assert admin.get(f"{AUDIT}export.{kind}").status_code == 405
         assert staff("view_peer").post(f"{AUDIT}export.{kind}").status_code == 403

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -17,6 +16,7 @@ from peers.states import State, standing
 from portal.models import User
 from tests import rows
 from tests.integration import test_state_queries
+from tests.integration.pages import signed_in
 from tests.integration.test_states import (
     AT,
     HOUR,
@@ -197,9 +197,7 @@ def test_every_peer_is_told_connected_when_and_only_when_it_is_judged_so(databas
 
 @pytest.fixture
 def admin(laptop):
-    browser = Client()
-    browser.force_login(rows.person("root", is_staff=True, is_superuser=True))
-    return browser
+    return signed_in(rows.person("root", is_staff=True, is_superuser=True))
 
 
 def page(browser, peer):

@@ -16,6 +16,7 @@ from portal.models import Mail
 from tests import catalogue, rows
 from tests.conftest import ROOT
 from tests.integration.conftest import free_port
+from tests.integration.pages import enter
 
 TRANSLATED = catalogue.of_source(ROOT / "locale" / "de" / "LC_MESSAGES" / "django.po")
 # Sentences, which stand on a page only as they are: a word such as "Name" is in both languages, or in a path.
@@ -95,9 +96,7 @@ def client(alice):
 
 
 def signed_in(person):
-    browser = Client(raise_request_exception=False)
-    browser.force_login(person)
-    return browser
+    return enter(Client(raise_request_exception=False), person, provider="")
 
 
 def assert_german(answer, sentence):

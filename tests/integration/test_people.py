@@ -16,6 +16,7 @@ from peers import services
 from peers.models import AuditEvent, Peer
 from portal.models import User
 from tests import rows
+from tests.integration.pages import signed_in
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -29,9 +30,7 @@ def boss():
 
 @pytest.fixture
 def admin(boss):
-    client = Client(REMOTE_ADDR="192.0.2.5")
-    client.force_login(boss)
-    return client
+    return signed_in(boss, "192.0.2.5")
 
 
 @pytest.fixture
@@ -83,8 +82,7 @@ def test_people_are_narrowed_down_by_when_they_last_signed_in(admin, boss):
 
 
 def test_suspending_a_person_is_on_record_and_ends_their_session(admin, alice, boss):
-    theirs = Client()
-    theirs.force_login(alice)
+    theirs = signed_in(alice)
     answer = suspend(admin, alice)
     assert (answer.status_code, answer["Location"]) == (302, f"{LIST}{alice.pk}/change/")
     assert said(answer) == [("success", "Suspended: Alice.")]
@@ -166,8 +164,7 @@ def test_it_takes_the_right_to_change_people(alice, act):
     looker.user_permissions.set(
         Permission.objects.filter(codename__in=["view_user", "view_peer", "suspend_peer"])
     )
-    browser = Client()
-    browser.force_login(looker)
+    browser = signed_in(looker)
     if act == "restore":
         services.suspend_person(actor=services.Actor(), person=alice, at=timezone.now(), reason="x")
     before = User.objects.filter(pk=alice.pk).values().get()
@@ -245,8 +242,7 @@ def test_a_persons_page_shows_no_devices_to_one_who_may_see_none(alice):
     rows.peer(alice, rows.interface(), "laptop")
     looker = rows.person(is_staff=True)
     looker.user_permissions.set(Permission.objects.filter(codename="view_user"))
-    browser = Client()
-    browser.force_login(looker)
+    browser = signed_in(looker)
     assert "laptop" not in browser.get(f"{LIST}{alice.pk}/change/").content.decode()
 
 
@@ -287,7 +283,9 @@ def test_what_the_provider_says_cannot_be_edited(admin, alice):
     assert User.objects.filter(pk=alice.pk).values().get() == before
     suspend(admin, alice, **forged)
     restore(admin, alice, **forged)
-    assert User.objects.filter(pk=alice.pk).values().get() == before
+    after = User.objects.get(pk=alice.pk)
+    assert not after.has_usable_password()  # another one, which ends their sessions
+    assert User.objects.filter(pk=alice.pk).values().get() == before | {"password": after.password}
 
 
 @pytest.mark.parametrize("path", [f"{LIST}add/", "{user}/delete/", "{user}/password/"])
@@ -319,8 +317,7 @@ def test_the_admin_sends_an_anonymous_visitor_to_the_sign_in():
 
 
 def test_the_admin_refuses_a_signed_in_person_without_a_login_loop(alice):
-    client = Client()
-    client.force_login(alice)
+    client = signed_in(alice)
     assert client.get("/admin/", follow=True).status_code == 403
 
 

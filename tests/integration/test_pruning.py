@@ -12,7 +12,6 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from django.test import Client
 from django.utils import timezone
 
 from peers import services
@@ -29,6 +28,7 @@ from peers.models import (
 )
 from tests import rows
 from tests.conftest import OWNER, ROOT, WEB
+from tests.integration.pages import signed_in
 from tests.integration.test_services import actor, break_at, enrol, replace, told, wait_for_a_lock
 
 DAY = timedelta(days=1)
@@ -428,8 +428,7 @@ def test_the_audit_of_a_forgotten_device_is_shown(alice, wg0, database):
     gone = revoked(alice, wg0)
     forgotten(database)
     boss = rows.person("boss", is_staff=True, is_superuser=True)
-    client = Client()
-    client.force_login(boss)
+    client = signed_in(boss)
     page = client.get("/admin/peers/auditevent/").content.decode()
     assert "enrol" in page
     assert "prune" in page

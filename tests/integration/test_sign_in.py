@@ -238,7 +238,7 @@ def test_signing_out_asks_first_and_leaves_the_lease(doubles):
     lease = user("person-1").signed_in_at
     assert client.get("/accounts/logout/").status_code == 200
     assert is_signed_in(client)
-    assert client.post("/accounts/logout/")["Location"] == "/accounts/login/"
+    assert client.post("/accounts/logout/")["Location"] == "/accounts/signed-out/"
     assert not is_signed_in(client)
     assert user("person-1").signed_in_at == lease
 
@@ -267,6 +267,9 @@ def test_a_browser_signs_in_and_out_at_the_served_portal(database, collected, tm
         served = ServedPortal(port, {**environment, **provider.environment()}, tmp_path / "log")
         with served as portal, Browser(portal.url) as browser:
             assert "Signed in as" in browser.sign_in("alice").text
-            assert browser.form("/accounts/logout/").url == f"{portal.url}/accounts/login/"
+            landed = browser.sign_out()
+            assert landed.url == f"{portal.url}/accounts/signed-out/"
+            assert "You are signed out. Your devices stay connected." in landed.text
+            assert browser.get(f"{portal.url}/", timeout=15).url.startswith(f"{portal.url}/accounts/login/")
     finally:
         provider.stop()

@@ -51,7 +51,7 @@ class CertifiedProvider:
         return f"{self.portal_url}/accounts/oidc/{self.id}/login/callback/"
 
     @property
-    def post_logout_redirect_uri(self) -> str:
+    def signed_out_uri(self) -> str:
         return f"{self.portal_url}/accounts/signed-out/"
 
     def environment(self, algorithm: str = "RS256") -> dict[str, str]:
@@ -82,7 +82,7 @@ class CertifiedProvider:
             clients=CLIENTS,
             client_secret=self.client_secret,
             redirect_uri=self.redirect_uri,
-            post_logout_redirect_uri=self.post_logout_redirect_uri,
+            post_logout_redirect_uri=self.signed_out_uri,
             acr_values=[SECOND_FACTOR],
         )
         self._changed = True

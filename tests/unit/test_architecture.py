@@ -114,10 +114,11 @@ API = (
 )
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
-    "portal.source", "portal.errors", "portal.http",
+    "portal.source", "portal.errors", "portal.http", "portal.confirmation",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
     "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.state_queries", "portal.source",
+    "portal.confirmation",
 }  # fmt: skip
 COMMANDS = FACTS | RULES | {"peers.forms", "peers.gateway", "peers.wireguard"}
 GATEWAY = {

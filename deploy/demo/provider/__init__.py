@@ -50,7 +50,7 @@ class DemoProvider:
         return f"{self.portal_url.rstrip('/')}/accounts/oidc/{PROVIDER_ID}/login/callback/"
 
     @property
-    def post_logout_redirect_uri(self) -> str:
+    def signed_out_uri(self) -> str:
         return f"{self.portal_url.rstrip('/')}/accounts/signed-out/"
 
     def environment(self) -> dict[str, str]:
@@ -70,7 +70,7 @@ class DemoProvider:
     def setup(self) -> None:
         """Make or update the database, the keys, the people and the portal's client; it may run again and again."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._manage("setup", self.redirect_uri, self.post_logout_redirect_uri)
+        self._manage("setup", self.redirect_uri, self.signed_out_uri)
 
     def set_person(
         self, name: str, *, active: bool = True, groups: tuple[str, ...] | None = ("employees",)

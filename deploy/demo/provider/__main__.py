@@ -10,7 +10,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     setup = commands.add_parser("setup")
     setup.add_argument("redirect_uri")
-    setup.add_argument("post_logout_redirect_uri")
+    setup.add_argument("signed_out_uri")
     commands.add_parser("reset")
     person = commands.add_parser("person")
     person.add_argument("name")
@@ -21,7 +21,7 @@ def main() -> None:
     from deploy.demo.provider import store
 
     if options.command == "setup":
-        store.setup(options.redirect_uri, options.post_logout_redirect_uri)
+        store.setup(options.redirect_uri, options.signed_out_uri)
     elif options.command == "reset":
         store.reset()
     else:

@@ -11,10 +11,10 @@ from deploy.demo.provider import CLIENT_ID
 from deploy.demo.provider.people import PEOPLE
 
 
-def setup(redirect_uri: str, post_logout_redirect_uri: str) -> None:
-    """Make or update everything, given where the portal wants people back who signed in, and who signed out."""
+def setup(redirect_uri: str, signed_out_uri: str) -> None:
+    """Make or update everything, given where the portal wants people back once they signed in, and once they signed out."""
     call_command("migrate", verbosity=0)
-    _set_client(redirect_uri, post_logout_redirect_uri)
+    _set_client(redirect_uri, signed_out_uri)
     for name, groups in PEOPLE.items():
         user, is_new = User.objects.get_or_create(username=name)
         if is_new:
@@ -38,12 +38,12 @@ def set_person(name: str, *, active: bool, groups: Iterable[str] | None) -> None
         user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
 
 
-def _set_client(redirect_uri: str, post_logout_redirect_uri: str) -> None:
+def _set_client(redirect_uri: str, signed_out_uri: str) -> None:
     client = Client.objects.filter(pk=CLIENT_ID).first() or Client(pk=CLIENT_ID)
     client.name, client.skip_consent = "Latchkey", True
     client.set_secret(settings.CLIENT_SECRET)  # type: ignore[misc]  # of the provider's settings
     client.set_redirect_uris([redirect_uri])
-    client.set_post_logout_redirect_uris([post_logout_redirect_uri])
+    client.set_post_logout_redirect_uris([signed_out_uri])
     client.set_scopes(["openid", "profile", "email"])
     client.grant_types = "authorization_code\nrefresh_token"
     client.save()

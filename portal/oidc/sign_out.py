@@ -1,0 +1,42 @@
+"""Lead a person who has signed out here to their provider, to sign out there (OpenID Connect RP-Initiated Logout 1.0)."""
+
+import logging
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from portal.assurance import Assurance, id_token
+from portal.oidc import discovery
+from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
+from portal.oidc_config import Provider
+
+logger = logging.getLogger(__name__)
+LONGEST_HINT = 4000  # characters; servers refuse an address that is much longer
+
+
+def farewell(proved: Assurance | None) -> str:
+    """Return the address at the provider that ends the sign-in; empty when it has none, or cannot be asked now."""
+    provider = proved and next(
+        (known for known in settings.OIDC_PROVIDERS if known.id == proved.provider), None
+    )
+    if not proved or not provider or not (endpoint := _endpoint(provider)):
+        return ""
+    query = {
+        "client_id": provider.client_id,
+        "post_logout_redirect_uri": settings.LATCHKEY_URL + reverse("signed_out"),
+    }
+    hint = id_token(proved)
+    if 0 < len(hint) <= LONGEST_HINT:  # without it the provider asks the person
+        query["id_token_hint"] = hint
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
+
+
+def _endpoint(provider: Provider) -> str:
+    try:
+        with time_budget():
+            return str(discovery.document(provider).get("end_session_endpoint", ""))
+    except (ProviderTrouble, StaleSignInError) as trouble:
+        failure = getattr(trouble, "failure", "invalid_grant")
+        logger.warning("provider_trouble", extra={"provider": provider.id, "failure": failure})
+        return ""
