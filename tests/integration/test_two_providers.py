@@ -18,7 +18,7 @@ from portal.oidc import id_token
 from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import proof
 from tests.integration.conftest import use
-from tests.integration.sign_in import SignInError, authorise, depart, sign_in
+from tests.integration.sign_in import SignInError, authorise, depart, sign_in, walk, way_out
 
 
 @pytest.fixture(params=["demo_provider", "certified"])
@@ -166,3 +166,21 @@ def test_id_tokens_are_believed_with_an_elliptic_curves_signature_too(
     assert jwt.get_unverified_header(Application("alice").tokens["id_token"])["alg"] == "ES256"
     assert sign_in(Client(), "alice", provider=certified.id).status_code == 302
     assert person("alice").issuer == certified.issuer
+
+
+# --- Signing out ---
+
+
+def test_signing_out_ends_the_session_at_the_provider_too_and_leads_back(idp):
+    client, browser = Client(), requests.Session()
+    sign_in(client, "alice", provider=idp.id, browser=browser)
+    if idp.id == "certified":  # the demo's forgets people as soon as it has named them
+        assert sign_in(Client(), "", provider=idp.id, browser=browser).status_code == 302
+    way = way_out(client.post("/accounts/logout/").content.decode())
+    hint = parse_qs(urlsplit(way).query)["id_token_hint"][0]
+    assert jwt.decode(hint, options={"verify_signature": False})["iss"] == idp.issuer
+    assert walk(browser, way, idp.signed_out_uri) == idp.signed_out_uri
+    assert client.get("/accounts/signed-out/").status_code == 200
+    assert client.get("/").status_code == 302
+    with pytest.raises(SignInError):
+        authorise(depart(client, provider=idp.id), "", browser=browser)
