@@ -179,6 +179,8 @@ def test_signing_out_ends_the_session_at_the_provider_too_and_leads_back(idp):
     way = way_out(client.post("/accounts/logout/").content.decode())
     hint = parse_qs(urlsplit(way).query)["id_token_hint"][0]
     assert jwt.decode(hint, options={"verify_signature": False})["iss"] == idp.issuer
+    with pytest.raises(SignInError):
+        walk(browser, way.replace("signed-out", "elsewhere"), django_settings.LATCHKEY_URL)
     assert walk(browser, way, idp.signed_out_uri) == idp.signed_out_uri
     assert client.get("/accounts/signed-out/").status_code == 200
     assert client.get("/").status_code == 302
