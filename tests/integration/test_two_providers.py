@@ -4,7 +4,7 @@ import base64
 import hashlib
 import secrets
 from datetime import timedelta
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import jwt
 import pytest
@@ -59,7 +59,7 @@ class Application:
         return requests.post(
             self.metadata["token_endpoint"],
             fields,
-            auth=(self.provider.client_id, self.provider.client_secret),
+            auth=(quote_plus(self.provider.client_id), quote_plus(self.provider.client_secret)),
             timeout=10,
         )
 

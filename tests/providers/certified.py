@@ -18,6 +18,7 @@ MODULES = HERE / "node_modules" / "oidc-provider"
 ANSWERS_WITHIN = 60  # seconds: machines that run tests are busy
 PROVIDER_ID = "certified"
 CLIENTS = {"RS256": "latchkey", "ES256": "latchkey-es256"}  # by what signs their id_tokens
+ODD = "+/%: &"  # what a secret may hold, and HTTP Basic must encode (RFC 6749, section 2.3.1)
 SECOND_FACTOR = "urn:example:second-factor"  # the class of a sign-in with more than a password
 
 
@@ -38,7 +39,7 @@ class CertifiedProvider:
     log: Path
     port: int
     portal_url: str
-    client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32) + ODD, repr=False)
     _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
     _changed: bool = field(default=False, repr=False)
 
