@@ -9,6 +9,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCKED := deploy/requirements
+MODULES := tests/providers/node_modules
 RUN_DEMO := $(PY) -m deploy.demo --folder $(DEMO)
 
 export INSTALL
@@ -22,7 +23,7 @@ help: ## show this list
 
 # --- The demo ---
 
-.PHONY: demo demo-wg demo-ping demo-reset
+.PHONY: demo demo-wg demo-ping demo-person demo-reset
 demo: packages-demo $(VENV)/demo.stamp ## run a whole Latchkey on this machine (PORT=8000, DEMO=.demo, INSTALL=0)
 	@exec $(RUN_DEMO) start --port $(PORT)
 
@@ -32,13 +33,16 @@ demo-wg: $(VENV)/demo.stamp ## show what wg(8) says of the running demo's wg0
 demo-ping: $(VENV)/demo.stamp ## enrol at the running demo, ping through the tunnel, revoke; with times
 	@exec $(RUN_DEMO) ping
 
+demo-person: $(VENV)/demo.stamp ## disable somebody at the running demo's provider, or change their groups (NAME=bob STATE=disabled GROUPS=)
+	@exec $(RUN_DEMO) person "$(NAME)" "$(or $(STATE),active)" $(GROUPS)
+
 demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 	@exec $(RUN_DEMO) reset
 
 # --- Tests ---
 
 .PHONY: test test-long bench screenshots lint check messages
-test: packages $(VENV)/dev.stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
+test: packages $(VENV)/dev.stamp $(MODULES)/stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
 	$(PY) -m pytest tests --ignore=tests/long -p tests.no_skips -n 2 --dist worksteal $(ARGS)
 
 test-long: packages $(VENV)/dev.stamp ## run the full counts: an hour or two
@@ -94,6 +98,12 @@ $(VENV)/%.stamp: $(LOCKED)/%.txt | $(PY)
 	@echo "Installing $< into $(VENV)"
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r $<
 	@touch $@
+
+# The tests do without: those that need it are skipped, or fail where CI is set.
+$(MODULES)/stamp: tests/providers/package-lock.json
+	@echo "Installing $< into $(MODULES)"
+	@cd $(<D) && npm ci --no-progress && touch $(@:$(<D)/%=%) \
+		|| echo "Not installed: the modules of $<. The tests that need them are skipped, or fail where CI is set."
 
 requirements: $(VENV)/dev.stamp ## pin the dependencies of pyproject.toml again (ARGS=--upgrade for newer ones)
 	@for extra in base demo dev; do \

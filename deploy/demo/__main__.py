@@ -13,10 +13,12 @@ from deploy.demo import ping
 from deploy.demo.console import Sorry, say
 from deploy.demo.folder import Folder
 from deploy.demo.netns import Joined
+from deploy.demo.provider import DemoProvider
 from deploy.demo.provider.people import PEOPLE
-from deploy.demo.stack import INTERFACE, Stack, near
+from deploy.demo.stack import INTERFACE, Stack, near, provider_port
 
 HIGHEST_PORT = 65534  # the identity provider takes the next one
+STATES = ("active", "disabled")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,6 +58,18 @@ def show(folder: Folder, _options: argparse.Namespace) -> None:
     say(shown.stdout, end="")
 
 
+def person(folder: Folder, options: argparse.Namespace) -> None:
+    """Change a person at the provider of the demo that runs."""
+    for what, given, known in (("NAME", options.name, PEOPLE), ("STATE", options.state, STATES)):
+        if given not in known:
+            raise Sorry(f"{what} is {' or '.join(known)}, not {given!r}.")
+    url = folder.running().url
+    provider = DemoProvider(folder.provider, provider_port(url), url)
+    provider.set_person(options.name, active=options.state == "active", groups=tuple(options.groups) or None)
+    groups = f", and in {', '.join(options.groups)} alone" if options.groups else ""
+    say(f"{options.name} is {options.state} at the demo's identity provider{groups}.")
+
+
 def reset(folder: Folder, _options: argparse.Namespace) -> None:
     say(f"{folder.path} is deleted." if folder.delete() else f"There is no {folder.path}: nothing to delete.")
 
@@ -69,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=8000, help="the portal's; the next one is the provider's"
     )
     starting.set_defaults(run=start)
+    changing = commands.add_parser("person", help="change a person at the running demo's identity provider")
+    changing.add_argument("name")
+    changing.add_argument("state", help=" or ".join(STATES))
+    changing.add_argument("groups", nargs="*", help="left out: the groups stay as they are")
+    changing.set_defaults(run=person)
     for name, run in {"wg": show, "ping": ping.ping, "reset": reset}.items():
         commands.add_parser(name).set_defaults(run=run)
     return parser
@@ -100,6 +119,11 @@ WELCOME = """\
 {people}
 
 {wg0}
+
+  When somebody leaves, their access ends. In the second terminal:
+
+    make demo-person NAME=bob STATE=disabled                    disables bob at the identity provider
+    make demo-person NAME=bob STATE=active GROUPS=contractors   or takes him out of the group that lets him in
 
   Letters to people are printed to {mail}: add a device, and read what its owner is told.
 

@@ -50,6 +50,8 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "procps": _program("ps"),
         "strace": _program("strace"),
         "gettext": _program("msgfmt"),
+        "nodejs": _program("node"),
+        "npm": _program("npm"),
         "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
 }

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from deploy.demo import processes
@@ -37,7 +38,7 @@ class Stack:
     def __init__(self, folder: Folder, port: int) -> None:
         self.folder, self.port = folder, port
         self.url = f"http://127.0.0.1:{port}"
-        self.provider = DemoProvider(folder.provider, port + 1, self.url)
+        self.provider = DemoProvider(folder.provider, provider_port(self.url), self.url)
         self.processes: dict[str, processes.Process] = {}
         self.namespace: Namespace | None = None
         self.without: str | None = None
@@ -191,6 +192,11 @@ class Stack:
             "LATCHKEY_URL": self.url,
             "LATCHKEY_WORKERS": "2",
         }
+
+
+def provider_port(url: str) -> int:
+    """Return the port of the provider that belongs to the portal at ``url``: the next one."""
+    return int(urlsplit(url).port or 0) + 1
 
 
 def forget_foreign_settings() -> None:

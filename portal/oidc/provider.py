@@ -3,6 +3,7 @@
 import secrets
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote_plus
 
 from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.models import SocialApp
@@ -28,6 +29,14 @@ class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
         url: str = super().get_redirect_url("", scope, extra_params)
         separator = "&" if "?" in authorization_url else "?"
         return authorization_url + separator + url.removeprefix("?")
+
+    def get_access_token(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what the code is traded for; in HTTP Basic, id and secret are form-encoded (RFC 6749, section 2.3.1)."""
+        if self.basic_auth:
+            for name in ("consumer_key", "consumer_secret"):
+                setattr(self, name, quote_plus(getattr(self, name)))
+        tokens: dict[str, Any] = super().get_access_token(*args, **options)
+        return tokens
 
 
 class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has no types

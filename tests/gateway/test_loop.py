@@ -356,6 +356,8 @@ def test_who_was_off_and_may_be_on_again_before_the_gateway_can_say_so_has_a_rec
     running.eventually(lambda: running.on() == set())
     over, bob.signed_in_at = bob.signed_in_at + wg0.lease, timezone.now()
     bob.save(update_fields=["signed_in_at"])
+    wg0.lease = timedelta(hours=1)
+    wg0.save(update_fields=["lease"])
     database.sql(f"GRANT CONNECT ON DATABASE {database.name} TO {GATEWAY}")
     running.eventually(lambda: running.on() == {key_of(peer)})
     running.eventually(lambda: AuditEvent.objects.filter(action="removed").exists())
@@ -363,6 +365,10 @@ def test_who_was_off_and_may_be_on_again_before_the_gateway_can_say_so_has_a_rec
     assert over <= off_at <= over + timedelta(seconds=2)
     assert on_since < off_at < peer.statuses.get().since
     assert receipts(peer) == []
+    revoke(peer)  # which has a receipt of its own, and the one before is not written again
+    running.eventually(lambda: state(peer) == State.REVOKED)
+    assert [one.after for one in receipts(peer)] == ["revoke"]
+    assert AuditEvent.objects.filter(action="removed").count() == 2
 
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)

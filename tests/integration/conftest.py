@@ -10,7 +10,9 @@ import pytest
 
 from deploy.demo.provider import DemoProvider
 from portal import oidc_config
+from tests.gateway.conftest import require
 from tests.integration.provider_double import Double
+from tests.providers.certified import CertifiedProvider, missing
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -54,10 +56,20 @@ def provider(
     demo_provider: DemoProvider, settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DemoProvider]:
     """Let the portal use the demo provider, and set its people right again afterwards."""
-    monkeypatch.setenv("TEST_PROVIDERS", demo_provider.environment()["LATCHKEY_OIDC_PROVIDERS"])
-    use_providers(settings, oidc_config.providers("TEST_PROVIDERS"))
+    use(demo_provider.environment(), settings, monkeypatch)
     yield demo_provider
     demo_provider.reset()
+
+
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertifiedProvider]:
+    """Run the second, certified provider for the whole session; its portal is Django's test client."""
+    require(not (reason := missing()), reason)
+    log = tmp_path_factory.mktemp("certified") / "provider.log"
+    provider = CertifiedProvider(log, free_port(), "http://127.0.0.1:8000")
+    provider.start()
+    yield provider
+    provider.stop()
 
 
 @pytest.fixture
@@ -68,6 +80,12 @@ def doubles(settings):
     yield made
     for double in made:
         double.close()
+
+
+def use(environment: dict[str, str], settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the portal use what a provider's ``environment()`` says."""
+    monkeypatch.setenv("TEST_PROVIDERS", environment["LATCHKEY_OIDC_PROVIDERS"])
+    use_providers(settings, oidc_config.providers("TEST_PROVIDERS"))
 
 
 def use_providers(settings, providers: tuple[oidc_config.Provider, ...]) -> None:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.__main__ import _parser
+from deploy.demo.console import Sorry
 from deploy.demo.folder import Folder
 from deploy.demo.netns import end
+from deploy.demo.person import Person
 from deploy.demo.tunnel import NoInterface, namespace
 from tests.conftest import ROOT
 from tests.gateway.conftest import require
@@ -95,6 +98,18 @@ def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) ->
     assert "private key: (hidden)" in shown.stdout
     assert "peer: " not in shown.stdout  # the device of the ping is revoked, and gone
 
+    bob = Person(f"http://127.0.0.1:{demo.port}", "bob")
+    assert (
+        demo.run("person", "bob", "disabled").stdout == "bob is disabled at the demo's identity provider.\n"
+    )
+    with pytest.raises(Sorry, match="could not sign in"):
+        bob.sign_in()
+    assert demo.run("person", "bob", "active").returncode == 0
+    bob.sign_in()
+    assert demo.run("person", "bob", "active", "contractors").returncode == 0
+    with pytest.raises(Sorry, match="could not sign in: 403"):
+        bob.sign_in()
+
     demo.await_letter("A device was added to your account: demo-ping")
     assert '"event": "audit_sealed"' in (demo.folder / "seals.log").read_text()
 
@@ -108,6 +123,22 @@ def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) ->
     assert still_there(family) == {}
     assert demo.run("reset").returncode == 0
     assert not demo.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("bob", "disabled"), "No demo is running here: start it with `make demo`."),
+        (("dave", "disabled"), "NAME is alice or bob or carol, not 'dave'."),
+        (("", "active"), "NAME is alice or bob or carol, not ''."),
+        (("bob", "gone"), "STATE is active or disabled, not 'gone'."),
+    ],
+)
+def test_what_cannot_be_done_to_a_person_is_told_in_a_sentence(tmp_path: Path, words, sentence: str) -> None:
+    options = _parser().parse_args(["person", *words])
+    with pytest.raises(Sorry) as sorry:
+        options.run(Folder(tmp_path / "demo"), options)
+    assert str(sorry.value) == sentence
 
 
 def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:

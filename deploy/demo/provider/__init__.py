@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
+from typing import ClassVar
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -33,6 +34,7 @@ class DemoProvider:
     It answers on the same host name as the portal, which must lead to this machine.
     """
 
+    id: ClassVar[str] = PROVIDER_ID
     directory: Path
     port: int
     portal_url: str
@@ -54,7 +56,7 @@ class DemoProvider:
     def environment(self) -> dict[str, str]:
         """Return what the portal needs to know to use this provider."""
         provider = {
-            "id": PROVIDER_ID,
+            "id": self.id,
             "name": "Demo identity provider",
             "issuer": self.issuer,
             "client_id": CLIENT_ID,
@@ -70,10 +72,13 @@ class DemoProvider:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._manage("setup", self.redirect_uri, self.signed_out_uri)
 
-    def set_person(self, name: str, *, active: bool = True, groups: tuple[str, ...] = ("employees",)) -> None:
-        """Change whether a person may sign in, and which groups they are in."""
+    def set_person(
+        self, name: str, *, active: bool = True, groups: tuple[str, ...] | None = ("employees",)
+    ) -> None:
+        """Change whether a person may sign in, and which groups they are in; None leaves them in theirs."""
         self._changed = True
-        self._manage("person", name, "active" if active else "disabled", *groups)
+        named = [] if groups is None else ["--groups", *groups]
+        self._manage("person", name, "active" if active else "disabled", *named)
 
     def reset(self) -> None:
         """Undo what ``set_person`` did; without such a change it costs nothing."""

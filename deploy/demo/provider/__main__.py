@@ -1,4 +1,4 @@
-"""Prepare the demo identity provider: ``setup REDIRECT_URI SIGNED_OUT_URI``, ``person NAME active|disabled GROUP…`` or ``reset``."""
+"""Prepare the demo identity provider: its client and people, one person, or all of them as they were at first."""
 
 import argparse
 
@@ -15,7 +15,7 @@ def main() -> None:
     person = commands.add_parser("person")
     person.add_argument("name")
     person.add_argument("state", choices=["active", "disabled"])
-    person.add_argument("groups", nargs="*")
+    person.add_argument("--groups", nargs="*", help="left out: the groups stay as they are")
     options = parser.parse_args()
     django.setup()
     from deploy.demo.provider import store

@@ -20,7 +20,7 @@ class Adapter(DefaultOIDCAdapter):  # type: ignore[misc]  # allauth has no types
         claims: dict[str, Any] = super().get_claims(purpose, user, client, scopes, **options)
         groups = sorted(user.groups.values_list("name", flat=True))
         if purpose == "id_token" and user.last_login:
-            claims["auth_time"] = int(user.last_login.timestamp())
+            claims |= {"auth_time": int(user.last_login.timestamp()), "amr": ["pwd"]}
         return {**claims, "email": user.email, "email_verified": True, "groups": groups}
 
     def get_user_sub(self, _client: Any, user: User) -> str:

@@ -30,11 +30,12 @@ def reset() -> None:
         set_person(name, active=True, groups=groups)
 
 
-def set_person(name: str, *, active: bool, groups: Iterable[str]) -> None:
+def set_person(name: str, *, active: bool, groups: Iterable[str] | None) -> None:
     user = User.objects.get(username=name)
     user.is_active = active
     user.save(update_fields=["is_active"])
-    user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
+    if groups is not None:
+        user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
 
 
 def _set_client(redirect_uri: str, signed_out_uri: str) -> None:
