@@ -106,7 +106,7 @@ def checked(response: requests.Response) -> requests.Response:
         raise ProviderTrouble("redirect")
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     body = _json(response.content) if media_type in JSON else None
-    if response.status_code == HTTPStatus.BAD_REQUEST and body and body.get("error") == "invalid_grant":
+    if response.status_code == HTTPStatus.BAD_REQUEST and _is_spent(response, body):
         raise StaleSignInError
     if response.status_code != HTTPStatus.OK:
         raise ProviderTrouble(f"status_{response.status_code}")
@@ -114,6 +114,11 @@ def checked(response: requests.Response) -> requests.Response:
         raise ProviderTrouble("not_json")
     response.headers["content-type"] = "application/json"  # allauth compares the letters
     return response
+
+
+def _is_spent(response: requests.Response, body: dict[str, Any] | None) -> bool:
+    """Say whether the token endpoint, which alone is sent forms, calls a code or a refresh token spent."""
+    return response.request.method == "POST" and body is not None and body.get("error") == "invalid_grant"
 
 
 def _json(content: bytes) -> dict[str, Any] | None:

@@ -19,14 +19,14 @@ class RefusedError(Exception):
 
 
 def sign_in(
-    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, *, at: datetime
+    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, *, at: datetime, reference: str
 ) -> User:
     """Give the person a session; raise RefusedError, with the refusal on record, when they may not have one.
 
-    The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
+    A refusal is kept with its ``reference``. The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
     """
     del proof
-    user, refusal = _admit(provider, person, source(request), at)
+    user, refusal = _admit(provider, person, source(request), at, reference)
     if user is None or refusal:
         raise RefusedError(refusal)
     sessions.begin(request, user, at=at)
@@ -35,14 +35,14 @@ def sign_in(
 
 @transaction.atomic
 def _admit(
-    provider: Provider, person: Identity, address: str | None, at: datetime
+    provider: Provider, person: Identity, address: str | None, at: datetime, reference: str
 ) -> tuple[User | None, str]:
     """Return the person's row as it is now (None: there is none), and why they are refused ("": they are not)."""
     allowed = provider.allowed_groups is None or bool(provider.allowed_groups & person.groups)
     user = _row(person, create=allowed)
     refusal = _refusal(user, allowed=allowed)
     action = "sign_in_refused" if refusal else "sign_in"
-    new = {"provider": provider.id}
+    new = {"provider": provider.id, **({"reference": reference} if refusal else {})}
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     else:
