@@ -23,7 +23,8 @@ def sign_in(
 ) -> User:
     """Give the person a session; raise RefusedError, with the refusal on record, when they may not have one.
 
-    A refusal is kept with its ``reference``. The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
+    ``reference`` goes on record with a refusal. The row is found by (issuer, sub) alone. An e-mail address that two
+    people share is nothing but a text on both.
     """
     del proof
     user, refusal = _admit(provider, person, source(request), at, reference)

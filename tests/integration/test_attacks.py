@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from peers.models import AuditEvent, Peer
 from portal.models import User
-from portal.oidc import http
+from portal.oidc import discovery, http
 from portal.oidc_config import allauth_settings
 from tests import rows
 from tests.integration import provider_double as double_
@@ -155,7 +155,7 @@ FORGED = {
     ),
     "a logout token": (signed_by(KEY, typ="logout+jwt"), "bad_token_header"),
     "an access token": (signed_by(KEY, typ="at+jwt"), "bad_token_header"),
-    "8 KiB": (lambda claims: signed_by(KEY)({**claims, "pad": "x" * 9000}), "bad_id_token"),
+    "9 KiB": (lambda claims: signed_by(KEY)({**claims, "pad": "x" * 9000}), "bad_id_token"),
     "detached": (lambda c: f"{part({'alg': 'RS256', 'kid': 'first', 'b64': False})}..AAAA", "bad_id_token"),
     "half a surrogate pair": (lambda claims: signed_by(KEY)(claims) + "\ud800", "bad_id_token"),
     "nested": (lambda claims: f"{part(b'[' * 5000)}.{part(claims)}.AAAA", "bad_id_token"),
@@ -408,6 +408,11 @@ def says_invalid_grant(handler):
     handler.json({"error": "invalid_grant"}, status=400)
 
 
+def says_it_is_a_page(handler):
+    handler.send(json.dumps(handler.double.answer(handler.path)).encode(), media_type="text/html")
+
+
+BROKEN |= {says_it_is_a_page: "not_json"}
 BROKEN |= {sends_ten_megabytes: "too_large", sends_a_bomb: "too_large", says_invalid_grant: "status_400"}
 
 
@@ -439,6 +444,27 @@ def test_userinfo_cannot_call_a_code_spent(double, attacked):
     assert refused(double, attacked) == "status_400"
 
 
+def test_only_a_token_endpoint_that_says_so_calls_a_code_spent(double, attacked, subtests):
+    answers = {
+        "another error": (lambda handler: handler.json({"error": "invalid_request"}, status=400), 503, "status_400"),
+        "no JSON": (lambda handler: handler.send(b"Bad Request", status=400), 503, "status_400"),
+        "spent, they say, with another status": (
+            lambda handler: handler.json({"error": "invalid_grant"}, status=500), 503, "status_500",
+        ),
+        "spent": (says_invalid_grant, 400, "code"),
+    }  # fmt: skip
+    for name, (double.behave[TOKEN], status, failure) in answers.items():
+        with subtests.test(name):
+            assert refused(double, attacked, status) == failure
+
+
+def test_the_letters_of_a_media_type_do_not_matter(double):
+    double.behave[TOKEN] = lambda handler: handler.send(
+        b" " + json.dumps(handler.double.answer(TOKEN)).encode(), media_type="Application/JSON; Charset=UTF-8"
+    )
+    assert double.sign_in(Client()).status_code == 302
+
+
 def test_keys_may_come_as_a_set_of_keys(double):
     double.behave[KEYS] = lambda handler: handler.send(
         json.dumps({"keys": [JWK]}).encode(), media_type="application/jwk-set+json"
@@ -464,6 +490,16 @@ def test_a_provider_elsewhere_names_nothing_on_this_machine(double, attacked, se
         double.document = {**right, endpoint: "http://127.0.0.1:6379/"}
         cache.clear()
         assert attacked(Client().post(LOGIN)) == f"bad_{endpoint}"
+
+
+def test_an_address_for_signing_out_that_nobody_should_be_sent_to_is_left_aside(double):
+    for url in ("javascript:alert(1)", "http://evil.example/out", 7, None):
+        double.document["end_session_endpoint"] = url
+        cache.clear()
+        assert "end_session_endpoint" not in discovery.document(double.provider())
+    double.document["end_session_endpoint"] = double.issuer + "/out"
+    cache.clear()
+    assert discovery.document(double.provider())["end_session_endpoint"] == double.issuer + "/out"
 
 
 # --- What is kept, for how long ---
