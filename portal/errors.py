@@ -40,11 +40,8 @@ def page(
     *,
     retry_after: int | None = None,
     template: str = "",
-    again: str = "",
 ) -> HttpResponse:
     """Return the page, or the JSON, for an error; ``retry_after`` is in seconds, ``template`` is that of the status.
-
-    ``again`` is the address to try again at; empty for this one.
 
     The language is the request's own: before LocaleMiddleware has run, a worker still has that of the request before.
     """
@@ -53,8 +50,7 @@ def page(
         if wants_json(request):
             response = _json(status, message)
         else:
-            context = {"message": message, "again": again}
-            response = _html(template or f"errors/{status}.html", status, context)
+            response = _html(template or f"errors/{status}.html", status, message)
     response.headers["Content-Language"] = language
     patch_vary_headers(response, ["Accept-Language"])
     if retry_after is not None:
@@ -79,8 +75,8 @@ def too_many_requests(request: HttpRequest, *, retry_after: int = 60) -> HttpRes
     return page(request, 429, retry_after=retry_after)
 
 
-def unavailable(request: HttpRequest, message: str | Promise = "", *, again: str = "") -> HttpResponse:
-    return page(request, 503, message, retry_after=RETRY_AFTER, again=again)
+def unavailable(request: HttpRequest, message: str | Promise = "") -> HttpResponse:
+    return page(request, 503, message, retry_after=RETRY_AFTER)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -107,6 +103,6 @@ def _json(status: int, message: str | Promise) -> HttpResponse:
     return JsonResponse({"error": error}, status=status)
 
 
-def _html(template: str, status: int, context: dict[str, str | Promise]) -> HttpResponse:
+def _html(template: str, status: int, message: str | Promise) -> HttpResponse:
     """Render without the request, so that no context processor can ask for a session or a user."""
-    return HttpResponse(render_to_string(template, context), status=status)
+    return HttpResponse(render_to_string(template, {"message": message}), status=status)

@@ -15,6 +15,7 @@ from portal import environment
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PRINTABLE_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # RFC 3986 without quotes, angles and other oddities
+_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, section 3.3
 _TEXTS = {"id", "name", "issuer", "client_id", "client_secret", "client_secret_file", "groups_claim"}
 _LISTS = {"admin_groups", "allowed_groups", "scopes"}
 _MAPS = {"group_names", "authorization_params"}
@@ -188,6 +189,8 @@ def _check_values(name: str, provider: Provider) -> None:
             f"{name}: the issuer of {provider.id} must be an https address (http only on this machine), "
             "exactly as the provider's discovery document states it."
         )
+    if odd := [scope for scope in provider.scopes if not _SCOPE.fullmatch(scope)]:
+        raise ImproperlyConfigured(f"{name}: {odd[0]!r} in scopes of {provider.id} is not one scope.")
     if own := sorted(_OWN_PARAMS & provider.authorization_params.keys()):
         raise ImproperlyConfigured(
             f"{name}: authorization_params of {provider.id} may not set {own[0]}: Latchkey does."

@@ -1,22 +1,18 @@
 """A sign-in for a purpose comes back: it proves what the purpose requires, or it is refused and nothing changes."""
 
-import logging
 from datetime import datetime
-from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from peers import audit
 from portal.assurance import Purpose, of_sign_in, required, suffices
 from portal.models import User
+from portal.oidc import refusals
 from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
 from portal.source import source
-
-logger = logging.getLogger(__name__)
 
 
 def confirms(provider: Provider, proof: Proof, purpose: Purpose, *, at: datetime) -> bool:
@@ -25,16 +21,21 @@ def confirms(provider: Provider, proof: Proof, purpose: Purpose, *, at: datetime
 
 
 def refuse(
-    request: HttpRequest, provider: Provider, person: Identity, purpose: Purpose, next_url: str
+    request: HttpRequest,
+    provider: Provider,
+    person: Identity,
+    purpose: Purpose,
+    next_url: str,
+    *,
+    reference: str,
 ) -> HttpResponse:
     """Put the refusal on record and say so; whoever is signed in stays so, as they were."""
     user = User.objects.filter(issuer=person.issuer, sub=person.sub).first()
-    new = {"provider": provider.id, "purpose": purpose}
+    new = {"provider": provider.id, "purpose": purpose, "reference": reference}
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     reason = "does not meet the requirement"
     audit.record("sign_in_refused", actor=user, target=user, source=source(request), new=new, reason=reason)
-    logger.info("sign_in_refused", extra={"provider": provider.id, "reason": reason, "purpose": purpose})
     again = f"{reverse('confirm')}?{urlencode({'purpose': purpose, 'next': next_url})}"
-    context = {"provider": provider, "again": again}
-    return render(request, "socialaccount/insufficient.html", context, status=HTTPStatus.FORBIDDEN)
+    refusal = refusals.INSUFFICIENT
+    return refusals.refuse(request, provider, refusal, reason, reference=reference, again=again)

@@ -1,6 +1,6 @@
 """What a provider says of itself and which keys it signs with: fetched seldom, shared by every process, believed in part.
 
-Both are kept as text in the cache, which is in the database, for a limited time.
+Both are kept as text in the cache, which is in the database, for a limited time. What could not be used is never kept.
 """
 
 import hashlib
@@ -10,11 +10,12 @@ from typing import Any
 from allauth.socialaccount.adapter import get_adapter
 from django.core.cache import cache
 
+from portal.oidc import jwk
 from portal.oidc.http import ProviderTrouble
 from portal.oidc_config import Provider, is_safe_url
 
 KEPT = 600  # seconds that a discovery document or a set of keys is used
-NOT_AGAIN_WITHIN = 60  # seconds between two fetches of the keys, whoever asks for them
+NOT_AGAIN_WITHIN = 60  # seconds until the next token with an unknown key has the kept keys fetched anew
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
 OPTIONAL_ENDPOINTS = ("end_session_endpoint",)
 
@@ -32,13 +33,20 @@ def document(provider: Provider) -> dict[str, Any]:
     return found
 
 
-def signing_key(provider: Provider, kid: object) -> dict[str, Any]:
-    """Return the JWK (RFC 7517) with which the provider signed a token whose header has ``kid``; None: its only one.
+def signing_key(provider: Provider, kid: object, algorithm: str) -> dict[str, Any]:
+    """Return the JWK (RFC 7517) of a token whose header has ``kid`` (None: it has none) and ``algorithm``.
 
-    An unknown ``kid`` has the keys fetched anew, at most once a minute. Raise ProviderTrouble when there is no such key.
+    A token that fits none of the kept keys has them fetched anew, as a key that was changed needs; but not within a
+    minute of the last such token, so that a flood of invented ones costs one fetch. Raise ProviderTrouble when there is
+    no such key.
     """
-    if (found := _choose(_kept_keys(provider), kid)) is None:
-        found = _choose(_fetched_keys(provider), kid)
+    kept = _kept_keys(provider)
+    found = jwk.choose(kept, kid, algorithm)
+    in_vain = _name("keys-in-vain", provider)
+    if found is None and (not kept or cache.add(in_vain, "yes", NOT_AGAIN_WITHIN)):
+        found = jwk.choose(_fetched_keys(provider), kid, algorithm)
+        if found is None:
+            cache.set(in_vain, "yes", NOT_AGAIN_WITHIN)
     if found is None:
         raise ProviderTrouble("unknown_key")
     return found
@@ -50,31 +58,27 @@ def _kept_keys(provider: Provider) -> list[dict[str, Any]]:
 
 
 def _fetched_keys(provider: Provider) -> list[dict[str, Any]]:
-    """Return the provider's keys as they are now; none when they were fetched a moment ago."""
-    if not cache.add(_name("keys-fetched", provider), "yes", NOT_AGAIN_WITHIN):
-        return []
-    keys = _fetch(document(provider)["jwks_uri"]).get("keys")
-    if not isinstance(keys, list):
+    found = _fetch(document(provider)["jwks_uri"]).get("keys")
+    keys = [key for key in found if isinstance(key, dict)] if isinstance(found, list) else []
+    if not keys:
         raise ProviderTrouble("bad_keys")
-    found = [key for key in keys if isinstance(key, dict) and key.get("use", "sig") == "sig"]
-    cache.set(_name("keys", provider), json.dumps(found), KEPT)
-    return found
-
-
-def _choose(keys: list[dict[str, Any]], kid: object) -> dict[str, Any] | None:
-    if kid is None:
-        return keys[0] if len(keys) == 1 else None
-    return next((key for key in keys if key.get("kid") == kid), None)
+    cache.set(_name("keys", provider), json.dumps(keys), KEPT)
+    return keys
 
 
 def _checked(provider: Provider, found: dict[str, Any]) -> dict[str, Any]:
     if found.get("issuer") != provider.issuer:
         raise ProviderTrouble("wrong_issuer")
     for endpoint in ENDPOINTS:
-        if not is_safe_url(found.get(endpoint)):
+        if not _is_safe(provider, found.get(endpoint)):
             raise ProviderTrouble(f"bad_{endpoint}")
-    unsafe = {name for name in OPTIONAL_ENDPOINTS if not is_safe_url(found.get(name))}
+    unsafe = {name for name in OPTIONAL_ENDPOINTS if not _is_safe(provider, found.get(name))}
     return {name: value for name, value in found.items() if name not in unsafe}
+
+
+def _is_safe(provider: Provider, url: object) -> bool:
+    """Say whether a sign-in may go there; a provider elsewhere names nothing on this machine, nor plain http."""
+    return is_safe_url(url) and (str(url).startswith("https:") or provider.issuer.startswith("http:"))
 
 
 def _fetch(url: str) -> dict[str, Any]:

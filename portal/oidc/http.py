@@ -109,7 +109,7 @@ def checked(response: requests.Response) -> requests.Response:
         raise ProviderTrouble("redirect")
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     body = _json(response.content) if media_type in JSON else None
-    if response.status_code == HTTPStatus.BAD_REQUEST and body and body.get("error") == "invalid_grant":
+    if response.status_code == HTTPStatus.BAD_REQUEST and _is_spent(response, body):
         raise StaleSignInError
     if response.status_code != HTTPStatus.OK:
         raise ProviderTrouble(f"status_{response.status_code}", retry_after=_seconds(response))
@@ -122,6 +122,11 @@ def checked(response: requests.Response) -> requests.Response:
 def _seconds(response: requests.Response) -> int | None:
     wish = response.headers.get("Retry-After", "")
     return int(wish) if wish.isascii() and wish.isdecimal() and len(wish) < 6 else None
+
+
+def _is_spent(response: requests.Response, body: dict[str, Any] | None) -> bool:
+    """Say whether the token endpoint, which alone is sent forms, calls a code or a refresh token spent."""
+    return response.request.method == "POST" and body is not None and body.get("error") == "invalid_grant"
 
 
 def _json(content: bytes) -> dict[str, Any] | None:

@@ -26,7 +26,8 @@ from portal.oidc.refresh import uses_basic
 class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
     def get_redirect_url(self, authorization_url: str, scope: list[str], extra_params: dict[str, str]) -> str:
         """Return the address to send the browser to; an endpoint may have a query of its own."""
-        url: str = super().get_redirect_url("", scope, extra_params)
+        ordered = {**extra_params, "scope": " ".join(scope)}  # allauth would send a set, in any order
+        url: str = super().get_redirect_url("", scope, ordered)
         separator = "&" if "?" in authorization_url else "?"
         return authorization_url + separator + url.removeprefix("?")
 
@@ -51,6 +52,15 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
     @cached_property
     def openid_config(self) -> dict[str, Any]:
         return discovery.document(self.configured)
+
+    def is_answered_by(self, issuers: list[str]) -> bool:
+        """Say whether an answer with these ``iss`` is of this conversation (RFC 9207, section 2.4).
+
+        One that names no issuer is, unless the provider says that its answers do.
+        """
+        if issuers:
+            return issuers == [self.configured.issuer]
+        return self.openid_config.get("authorization_response_iss_parameter_supported") is not True
 
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:
         """Return the address that is registered with the provider, whatever host the request came by."""
@@ -93,6 +103,12 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
         exchange.get_provider = lambda: self
         return exchange
 
+    def get_scope(self) -> list[str]:
+        return list(self.exchange.configured.scopes)
+
+    def get_auth_params(self) -> dict[str, str]:
+        return dict(self.exchange.configured.authorization_params)
+
     def get_oauth2_adapter(self, request: HttpRequest) -> Exchange:
         del request  # it is the one that this provider was made for
         return self.exchange
@@ -110,7 +126,7 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
             "login",
             next_url=next_url,
             scope=self.get_scope(),
-            auth_params={"nonce": nonce, **wanted},
+            auth_params={**self.get_auth_params(), "nonce": nonce, **wanted},
             nonce=nonce,
             purpose=purpose,
         )

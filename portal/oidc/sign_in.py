@@ -24,13 +24,14 @@ class RefusedError(Exception):
 
 
 def sign_in(
-    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, *, at: datetime
+    request: HttpRequest, provider: Provider, person: Identity, proof: Proof, *, at: datetime, reference: str
 ) -> User:
     """Give the person a session; raise RefusedError, with the refusal on record, when they may not have one.
 
-    The row is found by (issuer, sub) alone. An e-mail address that two people share is nothing but a text on both.
+    ``reference`` goes on record with a refusal. The row is found by (issuer, sub) alone. An e-mail address that two
+    people share is nothing but a text on both.
     """
-    user, refusal = _admit(provider, person, proof, source(request), at)
+    user, refusal = _admit(provider, person, proof, source(request), at, reference)
     if user is None or refusal:
         raise RefusedError(refusal)
     sessions.begin(request, user, of_sign_in(provider, proof), at=at)
@@ -39,7 +40,7 @@ def sign_in(
 
 @transaction.atomic
 def _admit(
-    provider: Provider, person: Identity, proof: Proof, address: str | None, at: datetime
+    provider: Provider, person: Identity, proof: Proof, address: str | None, at: datetime, reference: str
 ) -> tuple[User | None, str]:
     """Return the person's row as it is now (None: there is none), and why they are refused ("": they are not)."""
     brake.queue()
@@ -47,7 +48,7 @@ def _admit(
     user = _row(person, create=allowed)
     refusal = _refusal(user, allowed=allowed)
     action = "sign_in_refused" if refusal else "sign_in"
-    new = {"provider": provider.id}
+    new = {"provider": provider.id, **({"reference": reference} if refusal else {})}
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     else:

@@ -1,29 +1,23 @@
 """The two pages of a sign-in through a provider: off to it, and back."""
 
-import logging
-from http import HTTPStatus
-
 from allauth.core import ratelimit
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
-from django.utils.translation import gettext as _
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal import errors
 from portal.assurance import PURPOSES, Purpose
+from portal.oidc import refusals
 from portal.oidc.confirming import confirms, refuse
 from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
 from portal.oidc.identity import Identity, Proof, identity
 from portal.oidc.provider import Provider
 from portal.oidc.sign_in import RefusedError, sign_in
-
-logger = logging.getLogger(__name__)
 
 
 def safe_next(value: str | None) -> str:
@@ -69,13 +63,12 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     if state is None:
         return _stale(request, provider, "state")
     exchange = provider.exchange
-    # RFC 9207: an answer that names another issuer belongs to another conversation.
-    if request.GET.get("iss", exchange.configured.issuer) != exchange.configured.issuer:
-        return _stale(request, provider, "iss", state["next"])
-    if "code" not in request.GET:
-        return _declined(request, provider, state["next"])
     try:
         with time_budget():
+            if not exchange.is_answered_by(request.GET.getlist("iss")):
+                return _stale(request, provider, "iss", state["next"])
+            if "code" not in request.GET:
+                return _declined(request, provider, state["next"])
             claims, proof = exchange.claims(request.GET["code"], state)
             person = identity(exchange.configured, claims)
     except StaleSignInError:
@@ -93,14 +86,13 @@ def _arrive(
     next_url: str,
     purpose: Purpose | None,
 ) -> HttpResponse:
-    configured = provider.exchange.configured
+    configured, reference = provider.exchange.configured, refusals.new_reference()
     if purpose and not confirms(configured, proof, purpose, at=timezone.now()):
-        return refuse(request, configured, person, purpose, next_url)
+        return refuse(request, configured, person, purpose, next_url, reference=reference)
     try:
-        sign_in(request, configured, person, proof, at=timezone.now())
+        sign_in(request, configured, person, proof, at=timezone.now(), reference=reference)
     except RefusedError as refusal:
-        logger.info("sign_in_refused", extra={"provider": configured.id, "reason": str(refusal)})
-        return render(request, "socialaccount/refused.html", status=HTTPStatus.FORBIDDEN)
+        return refusals.refuse(request, configured, refusals.NOT_ALLOWED, str(refusal), reference=reference)
     return HttpResponseRedirect(next_url)
 
 
@@ -108,25 +100,14 @@ def _declined(request: HttpRequest, provider: Provider, next_url: str) -> HttpRe
     """Answer for a provider that sent the person back without a code (RFC 6749, section 4.1.2.1)."""
     if request.GET.get("error") != "access_denied":
         return _away(request, provider, "error_answer", next_url)
-    logger.info("sign_in_cancelled", extra={"provider": provider.app.provider_id})
-    context = {"provider": provider, "again": _again(next_url)}
-    return render(request, "socialaccount/cancelled.html", context, status=HTTPStatus.FORBIDDEN)
-
-
-def _stale(request: HttpRequest, provider: Provider, failure: str, next_url: str = "") -> HttpResponse:
-    logger.info("sign_in_stale", extra={"provider": provider.app.provider_id, "failure": failure})
-    return render(
-        request, "socialaccount/stale.html", {"again": _again(next_url)}, status=HTTPStatus.BAD_REQUEST
+    return refusals.refuse(
+        request, provider.exchange.configured, refusals.CANCELLED, "access_denied", next_url
     )
 
 
+def _stale(request: HttpRequest, provider: Provider, failure: str, next_url: str = "") -> HttpResponse:
+    return refusals.refuse(request, provider.exchange.configured, refusals.STALE, failure, next_url)
+
+
 def _away(request: HttpRequest, provider: Provider, failure: str, next_url: str) -> HttpResponse:
-    logger.warning("provider_trouble", extra={"provider": provider.app.provider_id, "failure": failure})
-    sentence = _("%(name)s cannot be reached or does not answer as it should.")
-    return errors.unavailable(request, sentence % {"name": provider.app.name}, again=_again(next_url))
-
-
-def _again(next_url: str) -> str:
-    """Return where a sign-in begins that leads where this one was to."""
-    login_url = reverse("account_login")
-    return f"{login_url}?{urlencode({'next': next_url})}" if next_url else login_url
+    return refusals.refuse(request, provider.exchange.configured, refusals.TROUBLE, failure, next_url)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,9 @@ class Double:
     tokens: dict[str, Any] = field(default_factory=dict)
     userinfo: dict[str, Any] = field(default_factory=dict)
     posted: dict[str, list[str]] = field(default_factory=dict)
+    keys: list[dict[str, Any]] = field(default_factory=lambda: [JWK])
+    sign: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode(claims, KEY, "RS256", {"kid": "first"})
+    asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         handler = type("Handler", (_Handler,), {"double": self})
@@ -77,15 +81,16 @@ class Double:
 
     def answer(self, path: str) -> dict[str, Any]:
         if path == TOKEN:
-            return {"id_token": jwt.encode(self.id_token, KEY, "RS256", {"kid": "first"}), **self.tokens}
-        return {DISCOVERY: self.document, USERINFO: self.userinfo, KEYS: {"keys": [JWK]}}[path]
+            return {"id_token": self.sign(self.id_token), **self.tokens}
+        return {DISCOVERY: self.document, USERINFO: self.userinfo, KEYS: {"keys": self.keys}}[path]
 
-    def sign_in(self, client, next_url="/", **also):
-        """Let whoever the double says it is come back to the portal; return its answer."""
+    def sign_in(self, client, next_url="/", purpose=None, **more: str):
+        """Let whoever the double says it is come back to the portal, with ``more`` in the query; return its answer."""
+        also = {"purpose": purpose} if purpose else {}
         query = parse_qs(urlsplit(depart(client, next_url, self.name, **also)).query)
         self.id_token.setdefault("nonce", query["nonce"][0])
         try:
-            return client.get(self.callback(state=query["state"][0], code=CODE))
+            return client.get(self.callback(state=query["state"][0], code=CODE, **more))
         finally:
             self.id_token.pop("nonce", None)
 
@@ -103,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        self.double.asked.append(path)
         with suppress(BrokenPipeError, ConnectionResetError):  # the portal hangs up, as it should
             right = self.double.answer(path.removeprefix(MOVED))
             self.double.behave.get(path, lambda handler: handler.json(right))(self)

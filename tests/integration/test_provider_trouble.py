@@ -6,6 +6,7 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from portal.models import User
@@ -160,6 +161,7 @@ def test_three_calls_that_are_not_slow_each_share_one_time_budget(double, logged
     query = parse_qs(urlsplit(depart(client, provider="double")).query)
     double.id_token["nonce"], state = query["nonce"][0], query["state"][0]
     double.behave = dict.fromkeys((DISCOVERY, TOKEN, USERINFO), double_.dawdles)
+    cache.clear()  # the discovery document's time is over
     started = time.monotonic()
     assert_clean(client.get(double.callback(state=state, code=CODE)))
     assert 4 < time.monotonic() - started < 6
@@ -306,6 +308,7 @@ def test_trouble_leaves_a_session_and_a_lease_as_they_are(double, path):
     before = User.objects.get()
     double.behave[path] = double_.fails
     if path == DISCOVERY:
+        cache.clear()  # its time is over
         assert client.post(LOGIN).status_code == 503
     else:
         assert double.sign_in(client).status_code == 503

@@ -86,6 +86,20 @@ def test_a_number_must_be_whole(value):
         environment.number("X", 0)
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "315360001", "1h"])
+def test_seconds_are_a_whole_number_from_one_to_ten_years(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X must be a"):
+        environment.seconds("X", 60)
+
+
+def test_seconds_are_read_and_have_a_default(value, monkeypatch):
+    value("315360000")
+    assert environment.seconds("X", 60) == timedelta(days=3650)
+    monkeypatch.delenv("X")
+    assert environment.seconds("X", 60) == timedelta(minutes=1)
+
+
 def test_words_are_trimmed_and_empty_ones_dropped(value):
     value(" a, ,b ,")
     assert environment.words("X") == ["a", "b"]
@@ -211,11 +225,65 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"allowed_groups": []}, "nobody could sign in"),
         ({"admin_group": ["x"]}, "unknown key 'admin_group'; the keys are"),
         ({"server_url": "https://x"}, "unknown key 'server_url'"),
+        ({"scopes": "openid"}, "scopes must be a list of texts"),
+        ({"scopes": ["openid profile"]}, "'openid profile' in scopes of corp is not one scope"),
+        ({"scopes": [""]}, "'' in scopes of corp is not one scope"),
+        ({"scopes": ["e-mail\n"]}, "in scopes of corp is not one scope"),
+        ({"authorization_params": ["prompt"]}, "authorization_params must be an object of texts"),
+        ({"authorization_params": {"prompt": 1}}, "authorization_params must be an object of texts"),
+        ({"authorization_params": {"nonce": "x"}}, "may not set nonce: Latchkey does"),
+        ({"authorization_params": {"a": "b", "redirect_uri": "https://x"}}, "may not set redirect_uri"),
+        ({"authorization_params": {"acr_values": "x"}}, "may not set acr_values"),
+        ({"group_names": ["admins"]}, "group_names must be an object of texts"),
+        ({"group_names": {"6f2a": None}}, "group_names must be an object of texts"),
+        ({"enrol_requires": "mfa"}, "enrol_requires must be an object such as"),
+        ({"enrol_requires": None}, "enrol_requires must be an object such as"),
+        ({"enrol_requires": {"acr": "mfa"}}, "enrol_requires must be an object such as"),
+        ({"enrol_requires": {"acr": [1]}}, "enrol_requires must be an object such as"),
+        ({"admin_requires": {"amr": "hwk"}}, "admin_requires must be an object such as"),
+        ({"admin_requires": {"max_age": 0}}, "admin_requires must be an object such as"),
+        ({"admin_requires": {"max_age": True}}, "admin_requires must be an object such as"),
+        ({"admin_requires": {"max_age": "60"}}, "admin_requires must be an object such as"),
+        ({"admin_requires": {"maxage": 60}}, "admin_requires must be an object such as"),
+        ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds"),
+        ({"id_token_lifetime": "3600"}, "id_token_lifetime must be a number of seconds"),
+        ({"id_token_lifetime": True}, "id_token_lifetime must be a number of seconds"),
+        ({"id_token_lifetime": 172801}, "id_token_lifetime of corp is beyond two days"),
     ],
 )
 def test_a_provider_that_cannot_be_right_is_refused_with_a_sentence(providers, changes, sentence):
     with pytest.raises(ImproperlyConfigured, match=f"X: .*{sentence}"):
         providers({**PROVIDER, **changes})
+
+
+def test_what_is_asked_of_a_provider_is_read(providers):
+    (provider,) = providers(
+        {
+            **PROVIDER,
+            "scopes": ["groups", "openid", "groups"],
+            "authorization_params": {"prompt": "consent"},
+            "group_names": {"6f2a": "Admins"},
+            "enrol_requires": {"acr": ["mfa"]},
+            "admin_requires": {"amr": ["hwk", "pin"], "max_age": 3600},
+            "id_token_lifetime": 172800,
+        }
+    )
+    assert provider.scopes == ("openid", "groups")
+    assert (provider.authorization_params, provider.group_names) == (
+        {"prompt": "consent"},
+        {"6f2a": "Admins"},
+    )
+    assert provider.enrol_requires == oidc_config.Requirement(acr=("mfa",))
+    assert provider.admin_requires == oidc_config.Requirement(amr=("hwk", "pin"), max_age=timedelta(hours=1))
+    assert provider.id_token_lifetime == timedelta(days=2)
+
+
+def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
+    (provider,) = providers(PROVIDER)
+    assert provider.scopes == ("openid", "profile", "email")
+    assert (provider.authorization_params, provider.group_names) == ({}, {})
+    assert provider.enrol_requires == provider.admin_requires == oidc_config.Requirement()
+    assert provider.id_token_lifetime == timedelta(hours=1)
 
 
 def test_a_secret_file_that_cannot_be_read_is_refused(providers):
