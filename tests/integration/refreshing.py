@@ -11,14 +11,14 @@ from tests.integration.provider_double import TOKEN, USERINFO, Double
 class Refreshing(Double):
     """``out`` are refused with invalid_grant; ``groups`` are those of a person who is not in it; ``latency`` in seconds.
 
-    A token is ``SUB.NUMBER``, and only the last one given out is good. ``asked`` counts the questions about each person.
+    A token is ``SUB.NUMBER``, and only the last one given out is good. ``questions`` counts the questions about each person.
     """
 
     out: set[str] = field(default_factory=set)
     groups: dict[str, list[str] | None] = field(default_factory=dict)
     claims: dict[str, object] = field(default_factory=dict)
     latency: float = 0.0
-    asked: dict[str, int] = field(default_factory=dict)
+    questions: dict[str, int] = field(default_factory=dict)
     latest: dict[str, int] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
@@ -40,7 +40,7 @@ class Refreshing(Double):
             given = handler.form["refresh_token"][0]
             sub = given.rpartition(".")[0]
             with self._lock:
-                self.asked[sub] = self.asked.get(sub, 0) + 1
+                self.questions[sub] = self.questions.get(sub, 0) + 1
                 good = sub not in self.out and given == self.token(sub)
                 self.latest[sub] += good
             if good:

@@ -89,7 +89,7 @@ def test_who_is_fine_stays_and_their_lease_does_not_grow(idp, alice):
     assert 0.8 * EVERY <= row.due_at - at <= 1.2 * EVERY
     assert revalidate(now()) == {}
     assert revalidate(now(BEYOND)) == {"fine": 1}
-    assert idp.asked == {"alice": 2}
+    assert idp.questions == {"alice": 2}
 
 
 def test_a_rotated_token_is_used_the_next_time_and_is_encrypted_at_rest(idp, alice, database):
@@ -115,7 +115,7 @@ def test_people_without_an_entitled_device_are_not_asked_about(idp, hire):
     services.revoke(actor=services.Actor(), peer=revoked, at=now())
     User.objects.filter(sub="over").update(signed_in_at=now() - timedelta(days=8))
     assert revalidate(now()) == {}
-    assert idp.asked == {}
+    assert idp.questions == {}
 
 
 # --- Gone ---
@@ -311,7 +311,7 @@ def test_two_processes_ask_about_each_person_once(idp, hire):
     for thread in threads:
         thread.join()
     assert sum(outcomes[0].values()) + sum(outcomes[1].values()) == 12
-    assert set(idp.asked.values()) == {1}
+    assert set(idp.questions.values()) == {1}
 
 
 def test_a_question_that_its_asker_never_came_back_with_is_asked_again_a_minute_later(idp, alice):
