@@ -195,6 +195,7 @@ def test_an_act_takes_a_sign_in_of_the_last_five_minutes(configure, subtests):
     acts = {
         f"{listed}{peer.pk}/revoke/": {"reason": "lost"},
         f"{listed}{peer.pk}/suspend/": {"reason": "lost"},
+        f"{listed}{peer.pk}/restore/": {},
         listed: selected,
         f"/admin/portal/user/{alice.pk}/suspend/": {"reason": "lost"},
         f"/admin/portal/user/{alice.pk}/restore/": {},
