@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -100,6 +100,12 @@ def _confirm_first(request: PersonRequest, purpose: Purpose, *, otherwise: str) 
     return JsonResponse({"error": error}, status=HTTPStatus.FORBIDDEN)
 
 
-def _page(request: HttpRequest, purpose: Purpose, next_url: str, status: HTTPStatus) -> HttpResponse:
-    context = {"purpose": purpose, "next": next_url, "provider": _provider(request)}  # type: ignore[arg-type]
+def _page(request: PersonRequest, purpose: Purpose, next_url: str, status: HTTPStatus) -> HttpResponse:
+    proved = assurance.kept(request.session)
+    context = {
+        "purpose": purpose,
+        "next": next_url,
+        "provider": _provider(request),
+        "by_link": proved is not None and not proved.provider,
+    }
     return render(request, "account/confirm.html", context, status=status)

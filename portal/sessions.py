@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from allauth.usersessions.models import UserSession
 from django.contrib.auth import login
-from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
@@ -103,7 +102,8 @@ def forget(person: User) -> None:
     Call it inside the transaction that puts them out. A session counts only with its person's password as it was then
     (Django's session auth hash), so another unusable one ends those too that no row of ours knows, or that begin now.
     """
-    User.objects.filter(pk=person.pk).update(password=make_password(None))
+    person.set_unusable_password()
+    person.save(update_fields=["password"])
     rows = UserSession.objects.filter(user=person)
     keys = list(rows.select_for_update().values_list("session_key", flat=True))
     Session.objects.filter(session_key__in=keys).delete()

@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 
 from portal.assurance import Assurance, id_token
 from portal.oidc import discovery
-from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
+from portal.oidc.http import ProviderTrouble, StaleSignInError
 from portal.oidc_config import Provider
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,7 @@ def farewell(proved: Assurance | None) -> str:
 
 def _endpoint(provider: Provider) -> str:
     try:
-        with time_budget():
-            return str(discovery.document(provider).get("end_session_endpoint", ""))
+        return str(discovery.document(provider).get("end_session_endpoint", ""))
     except (ProviderTrouble, StaleSignInError) as trouble:
         failure = getattr(trouble, "failure", "invalid_grant")
         logger.warning("provider_trouble", extra={"provider": provider.id, "failure": failure})

@@ -103,10 +103,6 @@ class Browser(requests.Session):
             raise SignInError(f"{leaving.status_code}: {leaving.text[:500]}")
         return self.get(authorise(leaving.headers["Refresh"].removeprefix("0; url="), person), timeout=15)
 
-    def sign_out(self):
-        """Sign out here and at the provider, as the page leads there, and return the page that one lands on."""
-        return self.get(way_out(self.form("/accounts/logout/").text), timeout=15)
-
 
 def way_out(page):
     """Return the address that a page leads to by itself."""

@@ -170,6 +170,13 @@ def test_whoever_is_suspended_loses_their_sessions_for_good(alice, root, wg0, su
     assert is_signed_in(by_link(User.objects.get(pk=alice.pk)))
 
 
+def test_sessions_that_a_suspension_left_alone_end_with_the_restoration(alice, root):
+    browser = signed_in(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)  # as by an earlier release
+    services.restore_person(actor=services.Actor(user=root), person=alice, at=timezone.now())
+    assert not is_signed_in(browser)
+
+
 def test_a_sign_in_that_was_let_in_just_before_ends_with_the_others(alice):
     seen = User.objects.get(pk=alice.pk)  # as a sign-in reads the row, before its session begins
     sessions.forget(alice)

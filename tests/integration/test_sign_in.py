@@ -13,7 +13,7 @@ from portal.models import User
 from tests.conftest import WEB
 from tests.integration.conftest import free_port
 from tests.integration.served import ServedPortal
-from tests.integration.sign_in import Browser, authorise, depart, sign_in
+from tests.integration.sign_in import Browser, authorise, depart, sign_in, way_out
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -268,7 +268,11 @@ def test_a_browser_signs_in_and_out_at_the_served_portal(database, collected, tm
         served = ServedPortal(port, {**environment, **provider.environment()}, tmp_path / "log")
         with served as portal, Browser(portal.url) as browser:
             assert "Signed in as" in browser.sign_in("alice").text
-            landed = browser.sign_out()
+            away = way_out(browser.form("/accounts/logout/").text)
+            assert not browser.get(away.replace("signed-out", "login")).url.startswith(
+                portal.url
+            )  # no address but one
+            landed = browser.get(away)
             assert landed.url == f"{portal.url}/accounts/signed-out/"
             assert "You are signed out. Your devices stay connected." in landed.text
             assert browser.get(f"{portal.url}/", timeout=15).url.startswith(f"{portal.url}/accounts/login/")

@@ -150,7 +150,7 @@ def test_a_session_that_no_provider_knows_ends_here(double, settings):
     old = Client()
     old.force_login(boss)
     of_another = signed_in(double)
-    use_providers(settings, ())
+    use_providers(settings, (double.provider(id="renamed"),))
     for browser in (by_link, old, of_another):
         assert browser.post(OUT)["Location"] == SIGNED_OUT
         assert not is_signed_in(browser)
