@@ -14,8 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal import assurance, browsers, sessions
+from portal.access.changes import By, forgo_token
 from portal.http import PersonRequest, SeeOther
-from portal.oidc.sign_out import farewell
+from portal.models import User
+from portal.oidc.sign_out import ends_refresh_token, farewell
 from portal.oidc.views import safe_next
 from portal.source import source
 
@@ -49,8 +51,11 @@ def logout(request: HttpRequest) -> HttpResponse:
     proved = assurance.kept(request.session)
     if request.method != "POST":
         return render(request, "account/logout.html", {"at_provider": proved is not None and proved.provider})
+    person, at = request.user, timezone.now()
     sessions.close(request)
     url = farewell(proved)
+    if url and proved and ends_refresh_token(proved) and isinstance(person, User):
+        forgo_token(person, by=By(person, source(request)), at=at)
     # In the page, not in a Refresh header: proxies refuse headers as long as an id_token.
     return render(request, "account/signing_out.html", {"url": url}) if url else redirect("signed_out")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -67,6 +68,20 @@ def withdraw(person: User, *, by: By) -> None:
     """Drop what is held against a person, because the provider vouches for them or somebody else has decided."""
     if HeldLoss.objects.filter(person=person).delete()[0]:
         by.record("loss_withdrawn", person)
+
+
+@transaction.atomic
+def forgo_token(person: User, *, by: By, at: datetime) -> None:
+    """Do without the person's refresh token, which is about to end at the provider: the lease is a short one from now.
+
+    Asked with a token that has ended, the provider would refuse, and devices would go off because somebody signed out.
+    """
+    row = User.objects.select_for_update(no_key=True).get(pk=person.pk)
+    if row.signed_in_at is None or not RefreshToken.objects.filter(person=row).delete()[0]:
+        return
+    row.lease_limit = at - row.signed_in_at + settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN
+    row.save(update_fields=["lease_limit"])
+    by.record("token_forgone", row)
 
 
 @transaction.atomic

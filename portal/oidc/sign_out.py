@@ -32,6 +32,17 @@ def farewell(proved: Assurance | None) -> str:
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
 
+def ends_refresh_token(proved: Assurance) -> bool:
+    """Say whether signing out at the provider may end the refresh token too: only ``offline_access`` is meant to outlive it.
+
+    OpenID Connect Core, section 11.
+    """
+    return any(
+        known.id == proved.provider and "offline_access" not in known.scopes
+        for known in settings.OIDC_PROVIDERS
+    )
+
+
 def _endpoint(provider: Provider) -> str:
     try:
         return str(discovery.document(provider).get("end_session_endpoint", ""))

@@ -332,7 +332,9 @@ def test_a_sign_in_that_proves_less_is_refused_and_the_session_stays_as_it_was(c
         person,
         "does not meet the requirement",
     )
-    assert event.new == {"provider": "double", "purpose": purpose}
+    assert event.new.keys() == {"provider", "purpose", "reference"}
+    assert event.new["purpose"] == purpose
+    assert event.new["reference"] in answer.content.decode()
 
 
 def test_a_stranger_who_proves_too_little_gets_no_row(configure):

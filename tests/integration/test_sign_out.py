@@ -2,6 +2,7 @@
 
 import logging
 import time
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from peers.models import AuditEvent
 from portal import break_glass
+from portal.models import RefreshToken, User
 from portal.oidc import http
 from tests import rows
 from tests.integration import provider_double as double_
@@ -202,3 +205,20 @@ def test_the_question_before_says_what_ends(double):
     by_hand = Client()
     by_hand.force_login(rows.person())
     assert "ends only this visit to the portal" in by_hand.get(OUT).content.decode()
+
+
+@pytest.mark.parametrize(("scopes", "kept"), [(("openid",), False), (("openid", "offline_access"), True)])
+def test_a_refresh_token_that_ends_with_the_sign_out_is_not_asked_with_again(double, settings, scopes, kept):
+    double.tokens["refresh_token"] = "a-refresh-token"
+    use_providers(settings, (double.provider(scopes=scopes),))
+    client = Client()
+    double.sign_in(client)
+    before = timezone.now()
+    assert "/end?realm" in client.post("/accounts/logout/").content.decode()
+    person = User.objects.get()
+    assert RefreshToken.objects.exists() is kept
+    if not kept:
+        left = person.signed_in_at + person.lease_limit - before
+        assert timedelta(hours=24) <= left < timedelta(hours=24, minutes=1)
+        assert AuditEvent.objects.latest("pk").action == "token_forgone"
+    assert (person.lease_limit is None) is kept

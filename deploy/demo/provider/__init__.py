@@ -62,6 +62,7 @@ class DemoProvider:
             "client_id": CLIENT_ID,
             "client_secret_file": str(self.directory / "client-secret"),
             "groups_claim": "groups",
+            "scopes": ["profile", "email", "offline_access"],
             "admin_groups": ["latchkey-admins"],
             "allowed_groups": ["employees"],
         }

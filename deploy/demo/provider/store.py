@@ -44,6 +44,6 @@ def _set_client(redirect_uri: str, signed_out_uri: str) -> None:
     client.set_secret(settings.CLIENT_SECRET)  # type: ignore[misc]  # of the provider's settings
     client.set_redirect_uris([redirect_uri])
     client.set_post_logout_redirect_uris([signed_out_uri])
-    client.set_scopes(["openid", "profile", "email"])
+    client.set_scopes(["openid", "profile", "email", "offline_access"])
     client.grant_types = "authorization_code\nrefresh_token"
     client.save()

@@ -24,6 +24,7 @@ ACTIONS: dict[str, str | Promise] = {
     "create_interface": _("Interface created"),
     "change_interface": _("Interface changed"),
     "lease_warned": _("Told that the sign-in ends"),
+    "token_forgone": _("Signed out at the provider"),
     "sign_in": _("Signed in"),
     "sign_in_refused": _("Sign-in refused"),
     "end_session": _("Session ended"),
