@@ -31,7 +31,7 @@ def loaded(key: dict[str, Any], algorithm: str) -> jwt.PyJWK:
     """Return ``key``, ready to verify; raise ProviderTrouble for one that is weak or no key at all."""
     try:
         made = jwt.PyJWK(key, algorithm=algorithm)
-    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+    except jwt.PyJWTError:
         raise ProviderTrouble("bad_key") from None
     if isinstance(made.key, RSAPublicKey) and made.key.key_size < SHORTEST_RSA:
         raise ProviderTrouble("weak_key")

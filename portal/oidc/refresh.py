@@ -1,6 +1,7 @@
 """Ask a provider about a person who is not here: RFC 6749, section 6. Nothing of it touches the database: threads may call it."""
 
 from typing import Any
+from urllib.parse import quote_plus
 
 import requests
 from allauth.socialaccount.adapter import get_adapter
@@ -17,7 +18,8 @@ def refresh(provider: Provider, document: dict[str, Any], refresh_token: str) ->
     body = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     auth = None
     if uses_basic(document):
-        auth = requests.auth.HTTPBasicAuth(provider.client_id, provider.client_secret)
+        # Form-encoded first: RFC 6749, section 2.3.1.
+        auth = requests.auth.HTTPBasicAuth(quote_plus(provider.client_id), quote_plus(provider.client_secret))
     else:
         body |= {"client_id": provider.client_id, "client_secret": provider.client_secret}
     with time_budget(), get_adapter().get_requests_session() as session:

@@ -229,6 +229,7 @@ BAD_KEYS = {
     "none": ([], signed_by(KEY), "bad_keys"),
     "garbage only": ([7, None], signed_by(KEY), "bad_keys"),
     "no list": ("keys", signed_by(KEY), "bad_keys"),
+    "a number": (7, signed_by(KEY), "bad_keys"),
 }  # fmt: skip
 
 
@@ -458,6 +459,17 @@ def test_only_a_token_endpoint_that_says_so_calls_a_code_spent(double, attacked,
             assert refused(double, attacked, status) == failure
 
 
+def test_an_access_token_that_is_missing_or_cannot_be_sent_is_refused(double, attacked):
+    double.tokens = {}
+    assert refused(double, attacked) == "no_access_token"
+    double.tokens = {"access_token": "\u20ac"}
+    assert refused(double, attacked) == "UnicodeEncodeError"
+
+
+def test_a_provider_sends_people_back_by_a_link_never_by_a_form(double):
+    assert Client().post(f"{LOGIN}callback/").status_code == 405
+
+
 def test_the_letters_of_a_media_type_do_not_matter(double):
     double.behave[TOKEN] = lambda handler: handler.send(
         b" " + json.dumps(handler.double.answer(TOKEN)).encode(), media_type="Application/JSON; Charset=UTF-8"
@@ -522,6 +534,8 @@ def test_a_document_and_keys_are_used_again_until_their_time_is_over(double, dat
         for _each in range(2)
     ]
     assert asked == [(1, 1), (0, 1)]
+    late = "SELECT count(*) FROM portal_cache WHERE cache_key LIKE '%oidc:%' AND expires > now() + interval '601 s'"
+    assert database.sql(late).strip() == "0"
     let_time_pass(database, "oidc:keys:")
     assert fetches(double, KEYS, lambda: double.sign_in(Client())) == 1
     let_time_pass(database, "oidc:document:")

@@ -278,7 +278,8 @@ def test_trying_again_leads_one_who_is_still_signed_in_back():
 
 
 @pytest.mark.parametrize(
-    "hostile", ["//evil.example", "https://evil.example/", "javascript:x", "/\ud800x", "/a\r\nb"]
+    "hostile",
+    ["//evil.example", "https://evil.example/", "javascript:x", "devices/", "?a=b", "/\ud800x", "/a\r\nb"],
 )
 def test_what_is_no_path_of_this_site_is_never_where_a_sign_in_leads(hostile):
     assert safe_next(hostile) == "/"

@@ -4,19 +4,23 @@ import base64
 import hashlib
 import secrets
 from datetime import timedelta
+from io import StringIO
 from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import jwt
 import pytest
 import requests
 from django.conf import settings as django_settings
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from portal.models import User
+from peers.models import Peer
+from portal.models import RefreshToken, User
 from portal.oidc import id_token
 from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import proof
+from tests import rows
 from tests.integration.conftest import use
 from tests.integration.sign_in import SignInError, authorise, depart, sign_in, walk, way_out
 
@@ -28,6 +32,14 @@ def idp(request, database, settings, monkeypatch):
     use(used.environment(), settings, monkeypatch)
     yield used
     used.reset()
+
+
+@pytest.fixture
+def at_certified(certified, database, settings, monkeypatch):
+    """Let the portal use the certified provider, and set that right again afterwards."""
+    use(certified.environment(), settings, monkeypatch)
+    yield certified
+    certified.reset()
 
 
 class Application:
@@ -138,15 +150,16 @@ def test_a_person_signs_in_as_the_provider_describes_them(idp):
     assert carol.get("/admin/").status_code == 200
 
 
-def test_an_answer_with_another_issuer_is_refused(idp):
+def test_an_answer_of_another_issuer_or_one_that_should_name_it_is_refused(idp):
     client = Client()
-    parts = urlsplit(authorise(depart(client, provider=idp.id), "alice"))
-    query = {name: value for name, (value,) in parse_qs(parts.query).items()}
     metadata = requests.get(f"{idp.issuer}/.well-known/openid-configuration", timeout=10).json()
     names_itself = metadata.get("authorization_response_iss_parameter_supported", False)
-    assert query.get("iss") == (idp.issuer if names_itself else None)
-    assert client.get(parts.path, {**query, "iss": "https://idp.example.com"}).status_code == 400
-    assert not User.objects.exists()
+    assert names_itself == (idp.id == "certified")
+    for iss, status in (("https://idp.example.com", 400), (None, 400 if names_itself else 302)):
+        parts = urlsplit(authorise(depart(client, provider=idp.id), "alice"))
+        query = {name: value for name, (value,) in parse_qs(parts.query).items()}
+        assert query.pop("iss", None) == (idp.issuer if names_itself else None)
+        assert client.get(parts.path, query | ({"iss": iss} if iss else {})).status_code == status
 
 
 def test_a_person_in_no_allowed_group_or_disabled_does_not_get_in(idp):
@@ -186,3 +199,80 @@ def test_signing_out_ends_the_session_at_the_provider_too_and_leads_back(idp):
     assert client.get("/").status_code == 302
     with pytest.raises(SignInError):
         authorise(depart(client, provider=idp.id), "", browser=browser)
+
+
+# --- Asking again whether access lasts ---
+
+
+@pytest.fixture
+def member(idp):
+    return Member(idp)
+
+
+class Member:
+    """Alice, signed in, with a device on an interface for all employees and one on an interface for a group."""
+
+    def __init__(self, idp):
+        self.idp, self.browser = idp, Client()
+        idp.set_person("alice", groups=("employees", "ops"))
+        self.sign_in()
+        self.laptop = rows.peer(person("alice"), rows.interface("wg0"))
+        self.server = rows.peer(person("alice"), rows.interface("wg1", enrol_groups=["ops"]))
+
+    def sign_in(self):
+        assert sign_in(self.browser, "alice", provider=self.idp.id).status_code == 302
+
+    def asked(self):
+        """Let the provider be asked about her now; return what the command says."""
+        RefreshToken.objects.update(due_at=timezone.now())
+        call_command("revalidate", stdout=(said := StringIO()))
+        return said.getvalue().partition(" 1,")[0].rpartition(" ")[2]
+
+    def token(self):
+        return RefreshToken.objects.get(person=person("alice")).token
+
+    def connected(self):
+        return set(Peer.objects.entitled(timezone.now()))
+
+
+def test_the_portal_is_given_a_refresh_token_and_spends_each_once(member):
+    assert person("alice").lease_limit is None
+    tokens = [member.token()]
+    for _ in range(2):
+        assert member.asked() == "fine"
+        tokens.append(member.token())
+    assert len(set(tokens)) == 3
+
+
+def test_a_group_lost_at_the_provider_cuts_what_it_let_in_until_it_is_gained_again(member):
+    assert member.connected() == {member.laptop, member.server}
+    member.idp.set_person("alice", groups=("employees",))
+    member.asked()
+    assert member.connected() == {member.laptop}
+    member.idp.set_person("alice", groups=("employees", "ops"))
+    member.asked()
+    assert member.connected() == {member.laptop, member.server}
+
+
+def test_a_person_disabled_at_the_provider_is_out_until_they_are_enabled_and_sign_in(member):
+    member.idp.set_person("alice", active=False)
+    assert member.asked() == "gone"
+    assert member.connected() == set()
+    assert member.browser.get("/").status_code == 302
+    member.idp.set_person("alice", groups=("employees", "ops"))
+    assert member.connected() == set()
+    member.sign_in()
+    assert member.connected() == {member.laptop, member.server}
+    assert member.asked() == "fine"
+    assert member.browser.get("/").status_code == 200
+
+
+def test_a_provider_in_trouble_takes_nothing_away(at_certified):
+    member = Member(at_certified)
+    for trouble in ({"status": 500}, {"no_groups": True}):
+        at_certified.trouble(**trouble)
+        assert member.asked() == "cannot_tell"
+        assert member.connected() == {member.laptop, member.server}
+        assert RefreshToken.objects.get().failing_since
+    at_certified.trouble()
+    assert member.asked() == "fine"
