@@ -6,6 +6,7 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
 
@@ -268,6 +269,12 @@ def test_a_departure_that_fails_is_tried_again_to_the_same_place(double):
     answer = Client().post(LOGIN, {"next": NEXT})
     assert_clean(answer)
     assert f'href="{AGAIN}"' in answer.content.decode()
+
+
+def test_a_departure_that_fails_leaves_no_session_behind(double):
+    double.behave[DISCOVERY] = double_.fails
+    assert_clean(Client().post(LOGIN))
+    assert not Session.objects.exists()
 
 
 def test_trying_again_leads_one_who_is_still_signed_in_back():
