@@ -120,7 +120,8 @@ WELCOME = """\
 
 {wg0}
 
-  When somebody leaves, their access ends. In the second terminal:
+  When somebody leaves, their access ends: sign in as bob, add a device, and within fifteen seconds of one of these
+  it is off wg0 and he is signed out. In the second terminal:
 
     make demo-person NAME=bob STATE=disabled                    disables bob at the identity provider
     make demo-person NAME=bob STATE=active GROUPS=contractors   or takes him out of the group that lets him in

@@ -29,6 +29,7 @@ ENDPOINT = "10.78.0.1:51820"
 IPV4_POOL, IPV6_POOL = "10.77.0.0/16", "fd4c:6174:6368::/64"
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()  # not where the kernel was started without
 START_WITHIN = 30  # seconds
+REVALIDATE_EVERY = 5  # seconds; the default is five minutes, and nobody looks at a demo for that long
 FOREIGN = ("DATABASE_URL", "SECRET_KEY", "DEBUG", "LATCHKEY_", "DJANGO_", "GUNICORN_", "PG")
 
 
@@ -126,6 +127,7 @@ class Stack:
             self._start_gateway()
             self._start_portal()
             self._run("mail", WEB, [sys.executable, "manage.py", "send_mail", "--loop"])
+            self._run("access", WEB, [sys.executable, "manage.py", "revalidate", "--loop"])
             self._run("leases", WEB, [sys.executable, "manage.py", "warn_of_leases", "--loop"])
             self._run("seals", WEB, [sys.executable, "manage.py", "seal_audit", "--loop"])
             self._await(self._answers, "portal")
@@ -188,6 +190,7 @@ class Stack:
             "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
             "LATCHKEY_GATEWAY_NAME": "demo",
             "LATCHKEY_PRIVATE_KEY_DIR": str(self.folder.keys),
+            "LATCHKEY_REVALIDATE_EVERY": str(REVALIDATE_EVERY),
             "LATCHKEY_STATIC_ROOT": str(self.folder.static),
             "LATCHKEY_URL": self.url,
             "LATCHKEY_WORKERS": "2",

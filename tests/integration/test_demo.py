@@ -17,6 +17,7 @@ from deploy.demo.folder import Folder
 from deploy.demo.netns import end
 from deploy.demo.person import Person
 from deploy.demo.tunnel import NoInterface, namespace
+from tests import rows
 from tests.conftest import ROOT
 from tests.gateway.conftest import require
 
@@ -48,6 +49,15 @@ class Demo:
         while f"Subject: {subject}\n" not in (letters := (self.folder / "mail.log").read_text()):
             assert time.monotonic() < give_up, letters
             time.sleep(0.1)
+
+    def await_end(self, person: Person) -> None:
+        """Wait until the portal has signed the person out and their only device is off wg0."""
+        give_up = time.monotonic() + READY_WITHIN
+        while "/accounts/login/" not in person.get(f"{person.url}/", timeout=10).url or (
+            "peer: " in self.run("wg").stdout
+        ):
+            assert time.monotonic() < give_up, (self.folder / "access.log").read_text()
+            time.sleep(0.2)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -87,28 +97,31 @@ def demo(tmp_path: Path):
 @pytest.mark.timeout(180)
 def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) -> None:
     demo.await_ready()
+    bob = Person(f"http://127.0.0.1:{demo.port}", "bob")
+    bob.sign_in()
+    device = {"name": "laptop", "platform": "linux", "public_key": rows.public_key()}
+    bob.accepted(bob.submit("/", device, Accept="application/json"))
+    assert (
+        demo.run("person", "bob", "disabled").stdout == "bob is disabled at the demo's identity provider.\n"
+    )
 
     pinged = demo.run("ping")
     assert pinged.returncode == 0, pinged.stdout + pinged.stderr
     assert re.search(r"First ping answered through the tunnel [\d.]+ s", pinged.stdout)
     assert re.search(r"Last ping answered [\d.]+ s after the revocation, then silence", pinged.stdout)
 
+    demo.await_end(bob)
     shown = demo.run("wg")
     assert "interface: wg0" in shown.stdout
     assert "private key: (hidden)" in shown.stdout
     assert "peer: " not in shown.stdout  # the device of the ping is revoked, and gone
 
-    bob = Person(f"http://127.0.0.1:{demo.port}", "bob")
-    assert (
-        demo.run("person", "bob", "disabled").stdout == "bob is disabled at the demo's identity provider.\n"
-    )
-    with pytest.raises(Sorry, match="could not sign in"):
-        bob.sign_in()
-    assert demo.run("person", "bob", "active").returncode == 0
-    bob.sign_in()
     assert demo.run("person", "bob", "active", "contractors").returncode == 0
     with pytest.raises(Sorry, match="could not sign in: 403"):
         bob.sign_in()
+    assert demo.run("person", "bob", "active", "employees").returncode == 0
+    assert demo.run("person", "bob", "active").returncode == 0
+    bob.sign_in()
 
     demo.await_letter("A device was added to your account: demo-ping")
     assert '"event": "audit_sealed"' in (demo.folder / "seals.log").read_text()
