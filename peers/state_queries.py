@@ -29,8 +29,10 @@ from peers.models import (
     PeerKey,
     PeerStatus,
     entitlement,
+    held_loss,
 )
 from peers.states import State
+from portal.models import HeldLoss
 
 NONE = Q(pk__in=[])
 ENTITLED = {State.PENDING, State.LIVE, State.CONNECTED, State.IDLE, State.INVALID}
@@ -58,8 +60,9 @@ def in_state(peers: QuerySet[Peer], state: State, at: datetime) -> QuerySet[Peer
         return _off(_for(judged, state, at), watches, at)
     if state == State.UNKNOWN:
         return peers.filter(pk__in=_unknown(watches, at))
-    judged = judged.alias(entitled=_yes(reduce(and_, entitlement(at).values())))
-    return _still_on(judged.filter(entitled=False), state, watches, at)
+    if state == State.HELD:
+        return peers.filter(pk__in=_held(watches, at))
+    return _still_on(_barred(judged, at), watches, at)
 
 
 def _of_entitled(
@@ -75,7 +78,10 @@ def _of_entitled(
     used = on.filter(latest_handshake__gt=at - CONNECTED_WITHIN)
     watched = peers.filter(
         ~put_aside, interface__in=[interface for interface, watch in watches.items() if watch.fresh]
-    )
+    ).alias(loss_held=_yes(held_loss()))
+    if state == State.HELD:
+        return watched.filter(loss_held=True)
+    watched = watched.filter(loss_held=False)
     if state == State.CONNECTED:
         return watched.filter(Exists(used))
     if state == State.LIVE:
@@ -90,10 +96,7 @@ def _of_entitled(
 def _unknown(watches: dict[int, Watch], at: datetime) -> QuerySet[Any]:
     """Return the ids of the peers of which nobody knows; a union, since PostgreSQL joins no condition within an OR."""
     watched = [interface for interface, watch in watches.items() if watch.fresh]
-    everyone = Peer.objects.alias(
-        lease_until=LEASE_UNTIL, entitled=_yes(reduce(and_, entitlement(at).values()))
-    )
-    barred = everyone.filter(entitled=False)
+    barred = _barred(Peer.objects.alias(lease_until=LEASE_UNTIL), at)
     return (
         Peer.objects.entitled(at)
         .exclude(interface__in=watched)
@@ -102,11 +105,21 @@ def _unknown(watches: dict[int, Watch], at: datetime) -> QuerySet[Any]:
     )
 
 
-def _still_on(peers: QuerySet[Peer], state: State, watches: dict[int, Watch], at: datetime) -> QuerySet[Peer]:
+def _barred(peers: QuerySet[Peer], at: datetime) -> QuerySet[Peer]:
+    return peers.alias(entitled=_yes(reduce(and_, entitlement(at).values()))).filter(entitled=False)
+
+
+def _held(watches: dict[int, Watch], at: datetime) -> QuerySet[Any]:
+    """Return the ids of the peers that a brake holds: a gateway's, which are barred, or that for identity, which are not."""
+    barred = _barred(Peer.objects.alias(lease_until=LEASE_UNTIL), at)
+    on = _sighted(barred, watches, at).filter(~_unheard(watches), Exists(_on().filter(held=True)))
+    suspects = Peer.objects.entitled(at).filter(owner__in=HeldLoss.objects.values("person"))
+    return on.values("pk").union(_of_entitled(suspects, State.HELD, watches, at).values("pk"))
+
+
+def _still_on(peers: QuerySet[Peer], watches: dict[int, Watch], at: datetime) -> QuerySet[Peer]:
     held = Exists(_on().filter(held=True))
     known = _sighted(peers, watches, at).filter(~_unheard(watches))
-    if state == State.HELD:
-        return known.filter(held)
     on = PeerStatus.objects.filter(present=True).values("peer")
     return known.filter(~held, pk__in=on.union(_unseen(watches, at).values("pk")))
 
@@ -127,7 +140,7 @@ def _for(peers: QuerySet[Peer], reason: State, at: datetime) -> QuerySet[Peer]:
     peers = peers.filter(met["not_expired"])
     if reason == State.SUSPENDED:
         return peers.filter(Q(suspended_at__isnull=False) | Q(owner__is_active=False))
-    signed_in = _yes(met["signed_in"] & met["admitted"])
+    signed_in = _yes(met["signed_in"] & met["admitted"] & met["access_lasts"])
     return peers.alias(signed_in=signed_in).filter(met["not_suspended"], met["owner_active"], signed_in=False)
 
 
@@ -145,8 +158,8 @@ def _yes(condition: Q) -> Case:
 
 
 def _ended_at(at: datetime) -> Least:
-    """Return when the peer was last cut off by its own row; null when something else bars it."""
-    ends = ("revoked_at", "expires_at", "suspended_at")
+    """Return when the peer was last cut off by its row or its owner's access; null when something else bars it."""
+    ends = ("revoked_at", "expires_at", "suspended_at", "owner__access_ended_at")
     return Least(*(Case(When(Q((f"{end}__lte", at)), then=F(end))) for end in ends))
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, Value, When
 
-from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, Peer, PeerStatus
+from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, Peer, PeerStatus, held_loss
 
 
 class State(StrEnum):
@@ -70,25 +70,29 @@ def standing(peer: Peer, at: datetime) -> Standing:
 
 def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:
     """Return the standing of each peer by its id, in a number of queries that does not grow with the peers."""
-    entitled = set(peers.entitled(at).values_list("pk", flat=True))  # type: ignore[attr-defined]
+    is_held = Case(When(held_loss(), then=Value(True)), default=Value(False))
+    entitled = dict(peers.entitled(at).order_by().values_list("pk", is_held))  # type: ignore[attr-defined]
     rows = list(peers.select_related("interface", "owner").prefetch_related("statuses", "keys"))
     gateways: dict[int, list[GatewayStatus]] = {}
     for gateway in GatewayStatus.objects.filter(interface__in={row.interface_id for row in rows}):
         gateways.setdefault(gateway.interface_id, []).append(gateway)
-    return {row.pk: judge(row, row.pk in entitled, gateways.get(row.interface_id, []), at) for row in rows}
+    return {row.pk: judge(row, entitled.get(row.pk), gateways.get(row.interface_id, []), at) for row in rows}
 
 
-def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: datetime) -> Standing:  # noqa: FBT001
-    """Return the standing that ``peer.statuses``, its keys and its interface's gateways add up to at ``at``."""
+def judge(peer: Peer, loss_held: bool | None, gateways: Iterable[GatewayStatus], at: datetime) -> Standing:  # noqa: FBT001
+    """Return the standing that ``peer.statuses``, its keys and its interface's gateways add up to at ``at``.
+
+    ``loss_held`` says of an entitled peer whether the identity brake alone keeps it so; None: it is not entitled.
+    """
     heard = [gateway for gateway in gateways if gateway.attached]
     silent = [gateway for gateway in heard if gateway.is_silent(at)]
     fresh = {gateway.gateway: gateway for gateway in heard if not gateway.is_silent(at)}
     statuses = list(peer.statuses.all())
     on = [status for status in statuses if status.present]
-    if entitled:
-        state = _entitled_state(peer, on, statuses, fresh, at)
-    else:
+    if loss_held is None:
         state = _barred_state(peer, on, fresh, silent, at)
+    else:
+        state = _entitled_state(peer, loss_held, on, statuses, fresh, at)
     # Of who is connected, what a silent gateway last said, or one of a replaced key, is not part of that.
     told = _live(peer, on, fresh) if state == State.CONNECTED else on or statuses
     best = max(told, key=PeerStatus.recency, default=None)
@@ -109,6 +113,7 @@ def judge(peer: Peer, entitled: bool, gateways: Iterable[GatewayStatus], at: dat
 
 def _entitled_state(
     peer: Peer,
+    loss_held: bool,  # noqa: FBT001
     on: list[PeerStatus],
     statuses: list[PeerStatus],
     fresh: dict[str, GatewayStatus],
@@ -118,6 +123,8 @@ def _entitled_state(
         return State.UNKNOWN
     if any(status.problem for status in statuses if status.gateway in fresh):
         return State.INVALID
+    if loss_held:
+        return State.HELD
     live = _live(peer, on, fresh)
     if any(status.latest_handshake and at - status.latest_handshake < CONNECTED_WITHIN for status in live):
         return State.CONNECTED
@@ -160,8 +167,8 @@ def _has_seen_the_end(gateway: GatewayStatus, peer: Peer, at: datetime) -> bool:
 
 
 def _ended_at(peer: Peer, at: datetime) -> datetime | None:
-    """Return when the peer was last cut off by its own row; None when something else bars it."""
-    ends = (peer.revoked_at, peer.expires_at, peer.suspended_at)
+    """Return when the peer was last cut off by its row or its owner's access; None when something else bars it."""
+    ends = (peer.revoked_at, peer.expires_at, peer.suspended_at, peer.owner.access_ended_at)
     return min((end for end in ends if end and end <= at), default=None)
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from peers.models import Interface, Peer
 from peers.state_queries import in_state
 from peers.states import State, standings
+from portal.models import HeldLoss
 from tests import rows, scene
 
 AT = timezone.now()
@@ -65,13 +66,25 @@ def insert(database, table, columns, values):
 
 def owners():
     """Return one owner for each thing that may be wrong with one."""
+    ended = {"access_ended_at": AT - MINUTE, "access_end_reason": "refused"}
     return [
+        rows.person(signed_in_at=AT, **ended),
+        losing(None),
+        losing(["guests"]),
+        losing(["employees", "guests"]),
         rows.person(signed_in_at=AT),
         rows.person(signed_in_at=AT, groups_claim=[]),
         rows.person(signed_in_at=AT - timedelta(days=7)),
         rows.person(signed_in_at=None),
         rows.person(signed_in_at=AT, is_active=False),
     ]
+
+
+def losing(groups):
+    """Return a person of whom the identity brake holds that they would be left with ``groups``."""
+    person = rows.person(signed_in_at=AT)
+    HeldLoss.objects.create(person=person, reason="group_lost", groups=groups, found_at=AT)
+    return person
 
 
 def interfaces():

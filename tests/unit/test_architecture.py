@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "peers.configuration": {"peers.models", "peers.wireguard.config"},
     "peers.diagnosis": {"peers.configuration", "peers.facts", "peers.models"},
     "peers.facts": {"peers.models"},
-    "peers.state_queries": {"peers.models", "peers.states"},
+    "peers.state_queries": {"peers.models", "peers.states", "portal.models"},
     "peers.presentation": {"peers.models", "peers.receipts", "peers.states"},
     "peers.qr": set(),
     "peers.sentences": set(),
