@@ -88,6 +88,14 @@ def _entitlement(facts: Facts) -> Finding:
             owner.suspended_at, owner.suspend_reason
         )
         return Finding(False, sentence + _still_on(facts), _("Restore the person."))
+    if not facts.met["access_lasts"]:
+        values = {
+            "at": _time(owner.access_ended_at),
+            "why": owner.get_access_end_reason_display().rstrip("."),
+        }
+        sentence = _("Its owner's access ended at %(at)s: %(why)s.") % values
+        remedy = _("The owner signs in to the portal again; the identity provider has to let them in.")
+        return Finding(False, sentence + _still_on(facts), remedy)
     if not facts.met["signed_in"]:
         over = _("Its owner's sign-in ran out at %(at)s.") % {"at": _time(facts.lease_until)}
         sentence = over if owner.signed_in_at else _("Its owner has never signed in.")

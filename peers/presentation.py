@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from django.utils.formats import date_format
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from peers.models import Peer
@@ -101,6 +102,10 @@ class Device:
         reason = self.peer.suspend_reason or self.peer.owner.suspend_reason
         if self.state == State.SUSPENDED and reason:
             return _("An administrator has paused it: %(reason)s") % {"reason": reason}
+        if self.state == State.SIGNED_OUT and self.peer.owner.access_ended_at:
+            return gettext(
+                "Your company's sign-in no longer vouches for you. Sign in again, and the device is back as it was; if you are refused, ask your administrator."
+            )
         return str(self.words.explanation)
 
     @property

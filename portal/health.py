@@ -13,6 +13,8 @@ from django.views.decorators.http import require_safe
 
 from peers.models import GatewayStatus, Peer, PeerStatus
 from portal import errors
+from portal.access.revalidation import unanswered
+from portal.models import HeldLoss
 
 
 @login_not_required
@@ -89,6 +91,18 @@ def _figures(at: datetime) -> list[str]:
         f'latchkey_gateway_heartbeat_age_seconds{{gateway="{_label(row["gateway"])}",interface="{row["interface"]}"}} '
         f"{row['age_seconds']}"
         for row in _heartbeats(at)
+    ]
+    lines += [
+        "# HELP latchkey_access_losses_held People whose loss of access the identity brake holds.",
+        "# TYPE latchkey_access_losses_held gauge",
+        f"latchkey_access_losses_held {HeldLoss.objects.count()}",
+        "# HELP latchkey_revalidation_unanswered People about whom a provider has given no answer for too long.",
+        "# TYPE latchkey_revalidation_unanswered gauge",
+    ]
+    missing = unanswered(at)
+    lines += [
+        f'latchkey_revalidation_unanswered{{provider="{provider.id}"}} {missing.get(provider.id, 0)}'
+        for provider in settings.OIDC_PROVIDERS
     ]
     return lines
 

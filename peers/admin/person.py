@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from peers import services
+from peers.admin import groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
 from peers.admin.filters import SignedInFilter
 from peers.admin.read_only import ReadOnlyAdmin, actor, origin
@@ -21,7 +22,7 @@ from peers.models import Peer
 from peers.presentation import Device
 from peers.states import database_now, standings
 from portal.confirmation import begins_act
-from portal.models import User
+from portal.models import RefreshToken, User
 
 SHOWN = 50  # devices on a person's page
 
@@ -37,16 +38,37 @@ class UserAdmin(ReadOnlyAdmin):
     ordering = ["name", "pk"]
     fields = [
         "id", "is_active", "suspended_at", "suspend_reason", "name", "email", "issuer", "sub", "groups_claim", "is_staff",
-        "is_superuser", "signed_in_at", "date_joined",
+        "is_superuser", "signed_in_at", "access_ended_at", "access_end_reason", "asked", "date_joined",
     ]  # fmt: skip
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"suspend": self.suspend, "restore": self.restore}
+        pages_of_all = [
+            path("held/", self.admin_site.admin_view(held.view(self.admin_site)), name="portal_user_held"),
+            path(
+                "groups/", self.admin_site.admin_view(groups.view(self.admin_site)), name="portal_user_groups"
+            ),
+        ]
         own = [
             path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"portal_user_{name}")
             for name, view in pages.items()
         ]
-        return [*own, *super().get_urls()]
+        return [*pages_of_all, *own, *super().get_urls()]
+
+    readonly_fields = ["asked"]
+
+    @admin.display(description=gettext_lazy("the identity provider"))
+    def asked(self, person: User) -> str:
+        """What the provider last answered about the person; their token is not even read."""
+        row = RefreshToken.objects.filter(person=person).defer("token").first()
+        if row is None:
+            return _("It gave no token to ask it with, so nobody asks.")
+        if row.failing_since:
+            values = {"at": f"{row.failing_since:%Y-%m-%d %H:%M:%S}", "trouble": row.trouble}
+            return _("It has not answered since %(at)s UTC: %(trouble)s.") % values
+        if row.answered_at is None:
+            return _("It will be asked soon.")
+        return _("It vouched for them at %(at)s UTC.") % {"at": f"{row.answered_at:%Y-%m-%d %H:%M:%S}"}
 
     def has_suspend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("portal.change_user")

@@ -9,7 +9,7 @@ from peers.models import Peer
 from peers.services.acts import Actor, record
 from peers.services.changes import revoke
 from portal import sessions
-from portal.models import User
+from portal.models import HeldLoss, User
 
 TOO_LONG = "Its owner was suspended for too long."
 
@@ -22,6 +22,7 @@ def suspend_person(*, actor: Actor, person: User, at: datetime, reason: str) -> 
         return row
     row.is_active, row.suspended_at, row.suspend_reason = False, at, reason
     row.save(update_fields=["is_active", "suspended_at", "suspend_reason"])
+    HeldLoss.objects.filter(person=row).delete()  # decided now
     sessions.forget(row)
     record("suspend", actor, row, reason=reason)
     return row

@@ -64,6 +64,8 @@ ACCESS = {
     "admin/peers/peer/<uuid:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/peers/peer/<uuid:pk>/restore/": "302 302 302 403 200 302 | 302 302 302 403 302 302",
     "admin/peers/peer/<uuid:pk>/why/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+    "admin/portal/user/held/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/portal/user/groups/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
     "admin/portal/user/<int:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/portal/user/<int:pk>/restore/": "302 302 302 403 302 302 | 302 302 302 403 302 302",
 }

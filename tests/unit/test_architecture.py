@@ -121,7 +121,7 @@ VIEWS = FACTS | RULES | SEEN | {
     "portal.source", "portal.errors", "portal.http", "portal.confirmation",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
-    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source",
+    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source", "portal.access",
     "portal.confirmation",
 }  # fmt: skip
 COMMANDS = (
@@ -175,6 +175,7 @@ def within(name, wanted):
         "peers.wireguard",
         "peers.gateway",
         "peers.api",
+        "portal.access",
     } & wanted
     return name in wanted or any(name.startswith(f"{package}.") for package in packages)
 

@@ -18,6 +18,7 @@ from peers.models import (
     TrafficSample,
 )
 from peers.plots import QUARTER
+from portal.models import HeldLoss
 
 LISTED = 20  # rows put aside, of which the page says how many there are
 WRITTEN_BY = timedelta(minutes=2)  # a pass writes the samples of its quarter soon after it at the latest
@@ -68,6 +69,11 @@ def put_aside() -> tuple[list[PeerStatus], int]:
     rows = found.annotate(total=Window(Count("*"))).order_by("peer__interface__name", "pk")
     first: list[Any] = list(rows[:LISTED])
     return first, first[0].total if first else 0
+
+
+def losses_held() -> int:
+    """Return of how many people the identity brake holds the loss of access."""
+    return HeldLoss.objects.count()
 
 
 def enrolments(since: datetime) -> Iterable[tuple[datetime, int]]:

@@ -83,7 +83,17 @@ def judged(row: GatewayStatus, left_alone: int, at: datetime) -> GatewayLine:
     )
 
 
-def troubles(gateways: Sequence[GatewayLine], interfaces: Sequence[InterfaceLine], aside: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Of how many people the loss of access is held, and about how many no provider could be asked for too long."""
+
+    held: int = 0
+    unanswered: int = 0
+
+
+def troubles(
+    gateways: Sequence[GatewayLine], interfaces: Sequence[InterfaceLine], aside: int, access: Access
+) -> list[str]:
     """Return what is wrong, the worst first, each in a few words; ``aside`` counts the rows put aside."""
     silent = sum(line.heard == Heard.SILENT for line in gateways)
     held = sum(line.row.held for line in gateways)
@@ -93,6 +103,11 @@ def troubles(gateways: Sequence[GatewayLine], interfaces: Sequence[InterfaceLine
     found = [
         (silent, ngettext("%d gateway silent", "%d gateways silent", silent)),
         (held, ngettext("%d removal held", "%d removals held", held)),
+        (access.held, ngettext("access of %d person held", "access of %d people held", access.held)),
+        (
+            access.unanswered,
+            ngettext("no answer about %d person", "no answer about %d people", access.unanswered),
+        ),
         (failing, ngettext("%d gateway in trouble", "%d gateways in trouble", failing)),
         (unserved, ngettext("%d interface without a gateway", "%d interfaces without a gateway", unserved)),
         (aside, ngettext("%d device put aside", "%d devices put aside", aside)),

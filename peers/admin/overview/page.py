@@ -9,9 +9,10 @@ from django.utils.translation import gettext, ngettext
 
 from peers import plots
 from peers.admin.overview import figures
-from peers.admin.overview.judgement import Counts, GatewayLine, InterfaceLine, troubles
+from peers.admin.overview.judgement import Access, Counts, GatewayLine, InterfaceLine, troubles
 from peers.models import Interface, PeerStatus
 from peers.states import database_now
+from portal.access.revalidation import unanswered
 
 DAYS = 30
 HOURS = 48
@@ -32,6 +33,8 @@ class Overview:
     plots: tuple[plots.Plot, ...]
     troubles: list[str]
     may_release: bool
+    access: Access
+    may_decide: bool
 
     @property
     def is_empty(self) -> bool:
@@ -54,6 +57,7 @@ def overview(request: HttpRequest) -> Overview:
     held = figures.holdings(at)
     gateways = figures.gateway_lines(at) if request.user.has_perm("peers.view_gatewaystatus") else None
     interfaces = interface_lines(at, held) if request.user.has_perm("peers.view_interface") else None
+    access = _access(at) if request.user.has_perm("portal.view_user") else Access()
     put_aside, aside = figures.put_aside() if may_see_peers else (None, 0)
     return Overview(
         gateways=gateways,
@@ -61,9 +65,15 @@ def overview(request: HttpRequest) -> Overview:
         put_aside=put_aside,
         aside=aside,
         plots=history(at, shared=figures.shared(held)) if may_see_peers else (),
-        troubles=troubles(gateways or (), interfaces or (), aside),
+        troubles=troubles(gateways or (), interfaces or (), aside, access),
         may_release=request.user.has_perm("peers.change_interface"),
+        access=access,
+        may_decide=request.user.has_perm("portal.change_user"),
     )
+
+
+def _access(at: datetime) -> Access:
+    return Access(held=figures.losses_held(), unanswered=sum(unanswered(at).values()))
 
 
 def interface_lines(at: datetime, held: list[figures.Holding]) -> list[InterfaceLine]:
