@@ -14,7 +14,6 @@ logger = logging.getLogger(__name__)
 WITHIN = timedelta(minutes=10)
 AT_LEAST, SHARE = 5, 0.10
 WORD = ("access_ended", "groups_changed")  # the audit's actions that follow from a provider's word
-RELEASED = "release_access"
 
 
 def queue() -> None:
@@ -40,7 +39,7 @@ def holds(person: int) -> bool:
 def _cut_of_late() -> set[int]:
     """Return the people cut off since an administrator's last word, ten minutes ago at the most, by the database's clock."""
     events = AuditEvent.objects.filter(at__gt=Now() - WITHIN)
-    if word := events.filter(action=RELEASED).order_by("-at").values_list("at", flat=True).first():
+    if word := events.filter(action="release_access").order_by("-at").values_list("at", flat=True).first():
         events = events.filter(at__gt=word)
     return set(events.filter(action__in=WORD, new__devices__gt=0).values_list("person", flat=True))
 

@@ -90,7 +90,7 @@ def release(providers: dict[str, Provider], *, by: By, at: datetime) -> int:
     brake.queue()
     held = list(HeldLoss.objects.select_related("person").order_by("person"))
     people = User.objects.select_for_update(no_key=True).in_bulk([loss.person_id for loss in held])
-    by.record(brake.RELEASED, None, new={"people": len(held)})
+    by.record("release_access", None, new={"people": len(held)})
     for loss in held:
         person = people[loss.person_id]
         HeldLoss.objects.filter(person=person).delete()
