@@ -111,6 +111,15 @@ def _entitlement(facts: Facts) -> Finding:
         )
         values = {"interface": interface.name, "groups": groups}
         return Finding(False, sentence % values + _still_on(facts), remedy)
+    return _lease(facts)
+
+
+def _lease(facts: Facts) -> Finding:
+    if facts.loss_held:
+        sentence = _(
+            "By the identity provider's word its owner has lost access; so many have at once that the loss is held back."
+        )
+        return Finding(False, sentence, _("Decide under “Access held back” on the overview."))
     if facts.lease_until is None:
         return Finding(True, _("Its owner is active, in an admitted group, and signed in without an end."))
     sentence = _("Its owner is active, in an admitted group, and signed in until %(at)s.")

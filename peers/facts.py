@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import BooleanField, ExpressionWrapper
+from django.db.models import BooleanField, Case, ExpressionWrapper, Value, When
 
 from peers.models import (
     LEASE_UNTIL,
@@ -13,16 +13,21 @@ from peers.models import (
     PeerKey,
     PeerStatus,
     entitlement,
+    held_loss,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a peer at ``at``. ``met`` has each condition of ``entitlement``; ``key`` is None once revoked."""
+    """What is known of a peer at ``at``. ``met`` has each condition of ``entitlement``; ``key`` is None once revoked.
+
+    ``loss_held``: the identity brake alone keeps its owner's access.
+    """
 
     peer: Peer
     at: datetime
     met: Mapping[str, bool]
+    loss_held: bool
     lease_until: datetime | None
     key: PeerKey | None
     statuses: tuple[PeerStatus, ...]
@@ -52,12 +57,15 @@ def gather(peer: Peer, at: datetime) -> Facts:
     conditions = {
         name: ExpressionWrapper(condition, BooleanField()) for name, condition in entitlement(at).items()
     }
-    row = Peer.objects.annotate(lease_until=LEASE_UNTIL, **conditions).values("lease_until", *conditions)
+    is_held = Case(When(held_loss(), then=Value(True)), default=Value(False))
+    row = Peer.objects.annotate(lease_until=LEASE_UNTIL, loss_held=is_held, **conditions)
+    row = row.values("lease_until", "loss_held", *conditions)
     found = row.get(pk=peer.pk)
     return Facts(
         peer=peer,
         at=at,
         met={name: bool(found[name]) for name in conditions},
+        loss_held=found["loss_held"],
         lease_until=found["lease_until"],
         key=peer.key,
         statuses=tuple(peer.statuses.order_by("gateway")),

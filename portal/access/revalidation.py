@@ -10,9 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count
 
-from peers.models import Peer
 from portal.access import questions
 from portal.access.answers import Answer, CannotTell, Gone, read
 from portal.access.questions import Question
@@ -129,10 +128,9 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
 
 
 def unanswered(at: datetime) -> dict[str, int]:
-    """Return by provider's id how many people with devices nobody has been able to ask about for too long."""
-    entitled = Peer.objects.entitled(at).filter(owner=OuterRef("person"))
+    """Return by provider's id how many people nobody has been able to ask about for too long."""
     since = at - settings.LATCHKEY_REVALIDATE_ALARM_AFTER
-    rows = RefreshToken.objects.filter(Exists(entitled), failing_since__lte=since).order_by()
+    rows = RefreshToken.objects.filter(questions.watched(at), failing_since__lte=since).order_by()
     return dict(rows.values_list("provider").annotate(people=Count("*")))
 
 

@@ -126,7 +126,7 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
             "login",
             next_url=next_url,
             scope=self.get_scope(),
-            auth_params={**self.get_auth_params(), "nonce": nonce, **wanted},
+            auth_params=_joined({**self.get_auth_params(), "nonce": nonce}, wanted),
             nonce=nonce,
             purpose=purpose,
         )
@@ -139,3 +139,10 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no t
             request, provider_id=self.sub_id, state_id=state_id
         )
         return state
+
+
+def _joined(configured: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
+    """Return both, of which ``wanted`` wins; but prompts add up, since a provider may need consent for a refresh token."""
+    prompts = f"{wanted.get('prompt', '')} {configured.get('prompt', '')}".split()
+    prompt = {"prompt": " ".join(dict.fromkeys(prompts))} if prompts else {}
+    return {**configured, **wanted, **prompt}

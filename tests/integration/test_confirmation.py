@@ -382,3 +382,13 @@ def test_a_link_that_was_made_is_used_without_any_confirmation(configure):
         at=timezone.now(),
     )[1]  # fmt: skip
     assert Client().post("/enrol/", enrolment(token=token), headers=JSON).status_code == 201
+
+
+def test_a_sign_in_afresh_keeps_the_consent_that_the_settings_ask_for(settings):
+    double = Double()
+    required = Requirement(amr=("hwk",))
+    params = {"prompt": "consent", "access_type": "offline"}
+    use_providers(settings, (double.provider(admin_requires=required, authorization_params=params),))
+    query = parse_qs(urlsplit(depart(Client(), "/admin/", double.name, purpose="admin")).query)
+    assert (query["prompt"], query["access_type"]) == (["login consent"], ["offline"])
+    double.close()

@@ -168,6 +168,8 @@ def test_the_page_of_a_device_says_sign_in_over(alice, idp, database):
     )
     idp.out.add("alice")
     revalidate(now())
+    assert standing(Peer.objects.get(), timezone.now()).state == State.REVOKING  # nobody has looked since
+    database.sql("UPDATE peers_gatewaystatus SET last_pass_at = now()")
     assert standing(Peer.objects.get(), timezone.now()).state == State.SIGNED_OUT
 
 
@@ -204,6 +206,26 @@ def test_the_administrators_group_comes_and_goes_with_the_providers_word(idp, al
     revalidate(now(BEYOND))
     alice.refresh_from_db()
     assert (alice.is_staff, alice.is_superuser) == (False, False)
+
+
+def test_who_lost_the_only_group_of_their_devices_is_asked_about_until_it_is_back(idp, hire, wg0):
+    Interface.objects.update(enrol_groups=["vpn"])
+    hire("alice", groups_claim=["employees", "vpn"])
+    assert revalidate(now()) == {"fine": 1}
+    assert entitled() == set()
+    idp.groups["alice"] = ["employees", "vpn"]
+    assert revalidate(now(BEYOND)) == {"fine": 1}
+    assert entitled() == {"alice"}
+
+
+def test_an_administrator_without_a_device_is_asked_about_too(idp, hire):
+    carol = hire("carol", is_staff=True, is_superuser=True)
+    Peer.objects.update(suspended_at=now())
+    idp.out.add("carol")
+    browser = Client()
+    browser.force_login(carol)
+    assert revalidate(now()) == {"gone": 1}
+    assert browser.get("/").status_code == 302
 
 
 # --- Nobody can tell ---

@@ -170,10 +170,12 @@ def test_the_request_to_the_provider_has_pkce_state_and_nonce(provider):
 
 
 def test_nothing_of_the_sign_in_addresss_query_reaches_the_provider(provider):
-    hostile = "?scope=offline_access&auth_params=prompt%3Dnone%26evil%3D1&process=connect&action=rerequest&next=/evil"
+    hostile = (
+        "?scope=address&auth_params=prompt%3Dnone%26evil%3D1&process=connect&action=rerequest&next=/evil"
+    )
     answer = Client().post("/accounts/oidc/demo/login/" + hostile)
     query = parse_qs(urlsplit(answer["Refresh"]).query)
-    assert set(query["scope"][0].split()) == {"openid", "profile", "email"}
+    assert set(query["scope"][0].split()) == {"openid", "profile", "email", "offline_access"}
     assert query.keys() == {
         "client_id", "redirect_uri", "scope", "response_type", "state", "nonce",
         "code_challenge", "code_challenge_method",
