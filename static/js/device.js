@@ -6,6 +6,7 @@ import { label, showState, showUnknown } from "./states.js";
 import { localise } from "./times.js";
 
 const elements = [...document.querySelectorAll("[data-status-url]")];
+const receipt = document.querySelector("[data-slot=receipt]"); // on the page of one device
 const urls = elements.map((element) => element.dataset.statusUrl);
 
 localise();
@@ -14,6 +15,9 @@ follow(urls, show, end, lost);
 function show(status, index) {
   showState(elements[index], status);
   entitle(elements[index], status.state);
+  if (!receipt) return;
+  receipt.textContent = status.receipt;
+  receipt.hidden = !status.receipt;
 }
 
 function lost() {

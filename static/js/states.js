@@ -5,11 +5,10 @@ import { ago, localTime } from "./times.js";
 
 const SIZES = ["bytes", "KB", "MB", "GB", "TB"]; // of 1,024, as the server writes them
 
-/** Fill the slots of `root` that it has: state, explanation, seen, connected-since, receipt, rx, tx. */
+/** Fill the slots of `root` that it has: state, explanation, seen, connected-since, rx, tx. */
 export function showState(root, status) {
   fill(root, "state", words(status.state)?.cloneNode(true));
   fill(root, "explanation", status.explanation);
-  fill(root, "receipt", status.receipt);
   if (status.latest_handshake) fill(root, "seen", ago(status.latest_handshake));
   fill(root, "rx", size(status.rx_bytes));
   fill(root, "tx", size(status.tx_bytes));
