@@ -1,15 +1,18 @@
 """Ask the providers whether people's access lasts: many at once, by threads that do not know the database."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.cache import cache
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count
 
 from portal.access import questions
@@ -23,7 +26,11 @@ from portal.oidc_config import Provider
 
 logger = logging.getLogger(__name__)
 
+DATABASE_BACK_WITHIN = 30  # seconds, for a token that was rotated and not yet committed
 ALARM_EVERY = 300  # seconds between two records of the same alarm
+
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(slots=True)
@@ -52,6 +59,8 @@ class Round:
     def ask(self, question: Question) -> None:
         if question.provider is None:
             return self._settle(question, CannotTell("not_configured"))
+        if not question.token:  # no key of ours opens it: the provider would refuse what is no token
+            return self._settle(question, CannotTell("unreadable_token"))
         document = self._document(question.provider)
         if isinstance(document, ProviderTrouble):
             return self._settle(question, CannotTell(document.failure, document.retry_after))
@@ -69,6 +78,12 @@ class Round:
                 self._settle(asked.question, Gone(LossReason.REFUSED))
             except ProviderTrouble as trouble:
                 self._settle(asked.question, CannotTell(trouble.failure, trouble.retry_after))
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:
+                # One person's odd answer must not end the round: others' rotated tokens are on their way.
+                logger.exception("question_failed")
+                self._settle(asked.question, CannotTell("unexpected"))
 
     def _go_on(self, asked: Asked, answer: dict[str, Any]) -> None:
         if asked.tokens:
@@ -84,7 +99,7 @@ class Round:
         rotated = tokens.get("refresh_token")
         if not isinstance(rotated, str) or rotated in {"", question.token}:
             return question
-        if not questions.rotate(question, rotated, at=self.at):
+        if not _patiently(lambda: questions.rotate(question, rotated, at=self.at)):
             return None
         return replace(question, token=rotated, obtained_at=self.at)
 
@@ -106,7 +121,7 @@ class Round:
         return self._documents[provider.id]
 
     def _settle(self, question: Question, answer: Answer) -> None:
-        self.outcomes[questions.settle(question, answer, at=self.at)] += 1
+        self.outcomes[_patiently(lambda: questions.settle(question, answer, at=self.at))] += 1
 
 
 def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> Counter[str]:
@@ -118,13 +133,26 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
     with ThreadPoolExecutor(parallel) as pool:
         this = Round(at, pool)
         while True:
-            for question in [] if stopped() else questions.claim(at, parallel - len(this)):
+            free = parallel - len(this)
+            for question in [] if stopped() else _patiently(partial(questions.claim, at, free)):
                 this.ask(question)
             if not this:
                 break
             this.hear()
     _alarm(at)
     return this.outcomes
+
+
+def _patiently(commit: Callable[[], Kept]) -> Kept:
+    """Return what ``commit`` returns, and wait for a database that is away: rotated tokens on their way exist nowhere else."""
+    for _ in range(DATABASE_BACK_WITHIN):
+        try:
+            return commit()
+        except (OperationalError, InterfaceError):
+            logger.warning("database_away")
+            connection.close()
+            time.sleep(1)
+    return commit()
 
 
 def unanswered(at: datetime) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from datetime import timedelta
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from django.utils import timezone
 from peers import services
 from peers.models import AuditEvent, Interface, Peer
 from peers.states import State, standing
-from portal.access import brake, changes
+from portal.access import brake, changes, revalidation
 from portal.access.answers import Gone
 from portal.access.changes import By
 from portal.access.questions import claim, settle
@@ -300,6 +301,46 @@ def test_a_provider_that_the_settings_know_no_more_says_nothing(idp, alice, sett
     use_providers(settings, ())
     assert revalidate(now()) == {"cannot_tell": 1}
     assert RefreshToken.objects.get().trouble == "not_configured"
+
+
+def test_a_token_that_no_key_opens_is_not_sent_and_says_nothing(idp, alice, database):
+    database.sql("UPDATE portal_refreshtoken SET token = 'nonsense'")
+    assert revalidate(now()) == {"cannot_tell": 1}
+    assert (idp.questions, entitled()) == ({}, {"alice"})
+
+
+def test_an_answer_that_nobody_thought_of_costs_no_one_else_anything(idp, hire, monkeypatch):
+    for name in ("odd", "plain"):
+        hire(name)
+    right = revalidation.read
+
+    def read(provider, claims, known):
+        if claims["sub"] == "odd":
+            raise RuntimeError("nobody thought of that")
+        return right(provider, claims, known)
+
+    monkeypatch.setattr(revalidation, "read", read)
+    assert revalidate(now()) == {"cannot_tell": 1, "fine": 1}
+
+
+def test_a_rotated_token_outlives_a_database_that_is_away_for_a_moment(idp, alice, database, monkeypatch):
+    def away(_seconds):
+        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        database.cluster.sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+
+    monkeypatch.setattr(time, "sleep", away)
+    right = idp.behave[TOKEN]
+
+    def answers_and_the_database_goes(handler):
+        database.cluster.sql(
+            f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false;"
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'"
+        )
+        right(handler)
+
+    idp.behave[TOKEN] = answers_and_the_database_goes
+    assert revalidate(now()) == {"fine": 1}
+    assert RefreshToken.objects.get().token == "alice.2"
 
 
 def test_no_token_is_ever_logged(idp, hire, caplog):
