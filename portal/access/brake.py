@@ -28,9 +28,10 @@ def queue() -> None:
 def holds(person: int) -> bool:
     """Say whether the loss of one more person, by their id, is too much; call it once it is one's turn.
 
-    While anything is held everything is: else a provider that is wrong about all would cut a tenth of them every ten minutes.
+    While anything is held everything is, this person's own loss too: else a provider that is wrong about all would cut a tenth
+    of them every ten minutes, and the only loss that is held would be carried out unseen once those before it count no more.
     """
-    if HeldLoss.objects.exclude(person=person).exists():
+    if HeldLoss.objects.exists():
         return True
     cut = _cut_of_late() | {person}
     return len(cut) > max(AT_LEAST, int(len(_with_live_peers() | cut) * SHARE))

@@ -457,6 +457,19 @@ def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, databas
     assert AuditEvent.objects.get(action="release_access").new == {"people": people - cut}
 
 
+def test_the_only_loss_that_is_held_stays_held_when_those_before_it_count_no_more(idp, hire, wg0, database):
+    for number in range(6):
+        hire(f"p{number}")
+    live(database, wg0)
+    idp.out = {f"p{number}" for number in range(6)}
+    assert revalidate(now()) == {"gone": 5, "held": 1}
+    database.sql(
+        "SET session_replication_role = replica; UPDATE peers_auditevent SET at = at - interval '11 minutes'"
+    )
+    assert revalidate(now(BEYOND)) == {"held": 1}
+    assert len(entitled()) == 1
+
+
 def test_what_the_brake_holds_goes_when_the_provider_recovers(idp, hire, wg0, database):
     for number in range(8):
         hire(f"p{number}")
