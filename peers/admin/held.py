@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.access.changes import By, discard, release
+from portal.access.changes import By, MoreHeld, discard, release
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
 from portal.source import source
@@ -45,22 +45,24 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
         form = WordForm(request.POST)
         if not form.is_valid():
             return _page(site, request, held, HTTPStatus.BAD_REQUEST)
-        if held > form.cleaned_data["held"]:
-            return _page(site, request, held, HTTPStatus.CONFLICT)
-        _carry_out(request, form.cleaned_data["word"])
+        try:
+            _carry_out(request, **form.cleaned_data)
+        except MoreHeld:
+            return _page(site, request, HeldLoss.objects.count(), HTTPStatus.CONFLICT)
         return HttpResponseRedirect(reverse("admin:index"))
 
     return held_losses
 
 
-def _carry_out(request: HttpRequest, word: str) -> None:
+def _carry_out(request: HttpRequest, word: str, held: int) -> None:
+    """Do what was decided about at most ``held`` people; raise MoreHeld."""
     by = By(request.user if isinstance(request.user, User) else None, source(request))
     if word == "release":
         providers = {provider.issuer: provider for provider in settings.OIDC_PROVIDERS}
-        count = release(providers, by=by, at=timezone.now())
+        count = release(providers, agreed=held, by=by, at=timezone.now())
         words = ngettext("Access ended: %d person.", "Access ended: %d people.", count)
     else:
-        count = discard(by=by)
+        count = discard(agreed=held, by=by)
         words = ngettext("Kept: %d person.", "Kept: %d people.", count)
     messages.success(request, words % count)
 

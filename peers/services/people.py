@@ -22,7 +22,8 @@ def suspend_person(*, actor: Actor, person: User, at: datetime, reason: str) -> 
         return row
     row.is_active, row.suspended_at, row.suspend_reason = False, at, reason
     row.save(update_fields=["is_active", "suspended_at", "suspend_reason"])
-    HeldLoss.objects.filter(person=row).delete()  # decided now
+    if HeldLoss.objects.filter(person=row).delete()[0]:
+        record("loss_withdrawn", actor, row)  # this decides it
     sessions.forget(row)
     record("suspend", actor, row, reason=reason)
     return row

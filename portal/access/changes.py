@@ -20,6 +20,10 @@ from portal.oidc_config import Provider
 logger = logging.getLogger(__name__)
 
 
+class MoreHeld(Exception):
+    """More is held than whoever decides about it was shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class By:
     """Who brings a change about: a person, with the address they did it from, or else a command."""
@@ -58,10 +62,18 @@ def regroup(person: User, provider: Provider, groups: frozenset[str], *, by: By,
     """
     cut = _lost_without(groups, person)
     if cut and brake.holds(person.pk):
+        _limit_rights(person, provider, groups)
         return _hold(person, LossReason.GROUP_LOST, groups, by=by, at=at)
     withdraw(person, by=by)
     _regroup(person, provider, groups, by=by, cut=cut)
     return True
+
+
+def _limit_rights(person: User, provider: Provider, groups: frozenset[str]) -> None:
+    """Take an administrator's rights away with their group, whatever else is held: that cuts no tunnel."""
+    if person.is_staff and not provider.admin_groups & groups:
+        person.is_staff = person.is_superuser = False
+        person.save(update_fields=["is_staff", "is_superuser"])
 
 
 def withdraw(person: User, *, by: By) -> None:
@@ -85,10 +97,12 @@ def forgo_token(person: User, *, by: By, at: datetime) -> None:
 
 
 @transaction.atomic
-def release(providers: dict[str, Provider], *, by: By, at: datetime) -> int:
-    """Carry out all that the brake holds, and return how many people that cut off; ``providers`` by issuer."""
-    brake.queue()
-    held = list(HeldLoss.objects.select_related("person").order_by("person"))
+def release(providers: dict[str, Provider], *, agreed: int, by: By, at: datetime) -> int:
+    """Carry out all that the brake holds, and return how many people that cut off; ``providers`` by issuer.
+
+    Raise MoreHeld when it is more than was ``agreed`` to.
+    """
+    held = _held(agreed)
     people = User.objects.select_for_update(no_key=True).in_bulk([loss.person_id for loss in held])
     by.record("release_access", None, new={"people": len(held)})
     for loss in held:
@@ -96,21 +110,33 @@ def release(providers: dict[str, Provider], *, by: By, at: datetime) -> int:
         HeldLoss.objects.filter(person=person).delete()
         if loss.groups is None:
             _end(person, LossReason(loss.reason), by=by, at=at, cut=_entitled(person).count())
-        elif provider := providers.get(person.issuer):
+        else:
             groups = frozenset(loss.groups)
-            _regroup(person, provider, groups, by=by, cut=_lost_without(groups, person))
+            cut = _lost_without(groups, person)
+            _regroup(person, providers.get(person.issuer), groups, by=by, cut=cut)
     return len(held)
 
 
 @transaction.atomic
-def discard(*, by: By) -> int:
-    """Forget all that the brake holds, and return how much it was; the provider is asked again in its turn."""
-    brake.queue()
-    held = list(HeldLoss.objects.select_related("person").order_by("person"))
+def discard(*, agreed: int, by: By) -> int:
+    """Forget all that the brake holds, and return how much it was; the provider is asked again in its turn.
+
+    Raise MoreHeld when it is more than was ``agreed`` to.
+    """
+    held = _held(agreed)
     by.record("discard_access", None, new={"people": len(held)})
     for loss in held:
         withdraw(loss.person, by=by)
     return len(held)
+
+
+def _held(agreed: int) -> list[HeldLoss]:
+    """Return what is held, once nothing more can be."""
+    brake.queue()
+    held = list(HeldLoss.objects.select_related("person").order_by("person"))
+    if len(held) > agreed:
+        raise MoreHeld
+    return held
 
 
 def _entitled(person: User) -> QuerySet[Peer]:
@@ -140,9 +166,9 @@ def _end(person: User, reason: LossReason, *, by: By, at: datetime, cut: int) ->
     by.record("access_ended", person, new={"why": str(reason), "devices": cut})
 
 
-def _regroup(person: User, provider: Provider, groups: frozenset[str], *, by: By, cut: int) -> None:
+def _regroup(person: User, provider: Provider | None, groups: frozenset[str], *, by: By, cut: int) -> None:
     old, new = person.groups_claim, sorted(groups)
-    is_admin = bool(provider.admin_groups & groups)
+    is_admin = provider is not None and bool(provider.admin_groups & groups)
     if (old, person.is_superuser, person.is_staff) == (new, is_admin, is_admin):
         return
     person.groups_claim = new

@@ -449,7 +449,7 @@ def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, databas
         "identity_brake_engaged"
     ) == 1
     root = rows.person("root", is_superuser=True)
-    assert changes.release({}, by=By(root, "192.0.2.1"), at=now()) == people - cut
+    assert changes.release({}, agreed=people, by=By(root, "192.0.2.1"), at=now()) == people - cut
     assert entitled() == set()
     assert not HeldLoss.objects.exists()
     released = AuditEvent.objects.filter(action="access_ended", actor=root)
@@ -488,7 +488,7 @@ def test_what_is_discarded_stays_and_is_asked_about_again(idp, hire, wg0, databa
     live(database, wg0)
     idp.out = {f"p{number}" for number in range(7)}
     revalidate(now())
-    assert changes.discard(by=By(rows.person("root", is_superuser=True))) == 2
+    assert changes.discard(agreed=2, by=By(rows.person("root", is_superuser=True))) == 2
     assert len(entitled()) == 2
     assert revalidate(now(BEYOND)) == {"held": 2}
 
@@ -503,9 +503,19 @@ def test_a_lost_group_is_held_as_a_refusal_is_and_only_where_it_counts(idp, hire
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 2
     assert list(HeldLoss.objects.values_list("reason", "groups")) == [("group_lost", ["employees"])] * 2
     provider = {idp.issuer: idp.provider()}
-    assert changes.release(provider, by=By(rows.person("root")), at=now()) == 2
+    assert changes.release(provider, agreed=2, by=By(rows.person("root")), at=now()) == 2
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 0
     assert Peer.objects.entitled(now()).filter(interface=elsewhere).count() == 7
+
+
+def test_an_administrators_rights_go_with_the_group_whatever_is_held(idp, hire, wg0, database):
+    Interface.objects.update(enrol_groups=["vpn-admins"])
+    for number in range(6):
+        hire(f"p{number}", groups_claim=["employees", "vpn-admins"], is_staff=True, is_superuser=True)
+    live(database, wg0)
+    assert revalidate(now()) == {"fine": 5, "held": 1}
+    assert not User.objects.filter(is_superuser=True).exists()
+    assert len(entitled()) == 1
 
 
 def test_an_administrators_act_and_a_lease_are_never_held(idp, hire, wg0, database):
