@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from peers import services
 from peers.models import EnrolLink, Interface, Peer
-from portal.models import User
+from portal.models import HeldLoss, User
 from tests import rows
 from tests.integration.pages import prove
 from tests.stack import Stack
@@ -86,6 +86,8 @@ class World:
             View("admin: restore", "carol", act(f"{listed}{peer.pk}/restore/")),
             View("admin: people", "carol", to("/admin/portal/user/")),
             View("admin: a person", "carol", to(f"/admin/portal/user/{owner.pk}/change/")),
+            View("admin: groups", "carol", to("/admin/portal/user/groups/")),
+            View("admin: access held back", "carol", act("/admin/portal/user/held/")),
             View("admin: suspend a person", "carol", act(f"/admin/portal/user/{owner.pk}/suspend/")),
             View("admin: interfaces", "carol", to("/admin/peers/interface/")),
             View("admin: an interface", "carol", act(f"/admin/peers/interface/{wg0.pk}/change/")),
@@ -115,6 +117,11 @@ def furnish(stack: Stack) -> World:
             WHERE id = '{made["settings changed"].pk}'"""
     )
     _let_it_look_used(stack, made["connected"])
+    for name, groups in (("dora", None), ("emil", ["guests", "contractors"])):
+        HeldLoss.objects.create(
+            person=rows.person(name), reason="refused" if groups is None else "group_lost", groups=groups, found_at=timezone.now(),
+        )  # fmt: skip
+    Interface.objects.update(enrol_groups=["employees"])
     from peers.models import AuditEvent
 
     return World(
