@@ -69,6 +69,14 @@ CASES = {
         [sql(f"UPDATE portal_user SET signed_in_at = '{AT - timedelta(days=8)}'"), gateway()], "entitlement",
         f"ran out at {AT - timedelta(days=1):%Y-%m-%d %H:%M:%S} UTC", "signs in",
     ),
+    "its owner's access ended": (
+        [sql("UPDATE portal_user SET access_ended_at = now(), access_end_reason = 'disabled'"), *ALIVE], "entitlement",
+        ": The identity provider says that their account is disabled.", "signs in",
+    ),
+    "the loss of its owner's access held": (
+        [sql("INSERT INTO portal_heldloss (person_id, reason, found_at) SELECT id, 'refused', now() FROM portal_user"), *ALIVE],
+        "entitlement", "the loss is held back", "Access held back",
+    ),
     "its owner never signed in": (
         [sql("UPDATE portal_user SET signed_in_at = NULL"), gateway()], "entitlement", "never signed in", "signs in",
     ),

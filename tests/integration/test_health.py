@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from peers.models import GatewayStatus
+from portal.models import HeldLoss, RefreshToken
 from tests import rows
 from tests.conftest import OWNER
 from tests.integration.conftest import free_port
@@ -101,6 +102,24 @@ def test_figures_are_prometheus_text(settings, heard):
         line.startswith(r'latchkey_gateway_heartbeat_age_seconds{gateway="gate\"1",interface="wg0"} 4')
         for line in lines
     )
+    assert "latchkey_access_losses_held 0" in lines
+
+
+def test_figures_tell_what_is_held_and_whom_nobody_could_ask_about(settings):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    at, wg0 = timezone.now(), rows.interface()
+    failing = (at - timedelta(hours=2), at - timedelta(minutes=50), None)
+    for since in failing:
+        person = rows.person()
+        rows.peer(person, wg0)
+        RefreshToken.objects.create(
+            person=person, provider="demo", token="any", obtained_at=at, due_at=at, failing_since=since
+        )
+        HeldLoss.objects.create(person=person, reason="refused", found_at=at)
+    answer = Client().get("/metrics", headers={"authorization": "Bearer right-token"})
+    lines = answer.content.decode().splitlines()
+    assert "latchkey_access_losses_held 3" in lines
+    assert 'latchkey_revalidation_unanswered{provider="demo"} 1' in lines
 
 
 def test_the_cache_table_comes_and_goes_with_its_migration(database):

@@ -61,6 +61,12 @@ ON_DEMAND = sql("UPDATE peers_interface SET mode = 'on_demand'")
 INACTIVE = sql("UPDATE portal_user SET is_active = false")
 LEASE_OVER = sql("UPDATE portal_user SET signed_in_at = now() - interval '8 days'")
 GROUP_LOST = sql("UPDATE peers_interface SET enrol_groups = '{staff}'")
+ACCESS_ENDED = sql(
+    f"UPDATE portal_user SET access_ended_at = '{AT - timedelta(minutes=2)}', access_end_reason = 'refused'"
+)
+LOSS_HELD = sql(
+    "INSERT INTO portal_heldloss (person_id, reason, found_at) SELECT id, 'refused', now() FROM portal_user"
+)
 REVOKED = peer_is(revoked_at=timedelta(minutes=2))
 EXPIRED = peer_is(expires_at=timedelta(minutes=2))
 SUSPENDED = peer_is(suspended_at=timedelta(minutes=2))
@@ -104,6 +110,9 @@ CASES = {
     "two gateways, connected at the other": (
         [gateway(), gateway("gw2"), seen(), seen("gw2", handshake=SECOND)], State.CONNECTED,
     ),
+    "the loss of its owner's access held": ([LOSS_HELD, gateway(), seen(handshake=SECOND)], State.HELD),
+    "the loss held, put aside": ([LOSS_HELD, gateway(), seen(on=False, key="", problem="It is odd.")], State.INVALID),
+    "the loss held, no gateway": ([LOSS_HELD], State.UNKNOWN),
     # not entitled
     "revoked, still on": ([REVOKED, gateway(), seen()], State.REVOKING),
     "revoked, still on at one of two": ([REVOKED, gateway(), gateway("gw2"), seen(on=False), seen("gw2")], State.REVOKING),
@@ -134,6 +143,9 @@ CASES = {
     "its owner inactive, still on": ([INACTIVE, gateway(), seen()], State.REVOKING),
     "the lease over": ([LEASE_OVER, gateway(), seen(on=False)], State.SIGNED_OUT),
     "the lease over, still on": ([LEASE_OVER, gateway(), seen()], State.REVOKING),
+    "its owner's access ended": ([ACCESS_ENDED, gateway(), seen(on=False)], State.SIGNED_OUT),
+    "its owner's access ended, not looked since": ([ACCESS_ENDED, gateway(passed=HOUR)], State.REVOKING),
+    "its owner's access ended while the gateway is silent": ([ACCESS_ENDED, gateway(silent=HOUR, passed=HOUR)], State.UNKNOWN),
     "the group lost": ([GROUP_LOST, gateway()], State.SIGNED_OUT),
     "revoked and expired": ([REVOKED, EXPIRED, gateway()], State.REVOKED),
     "expired and suspended": ([EXPIRED, SUSPENDED, gateway()], State.EXPIRED),
