@@ -103,7 +103,9 @@ def release(providers: dict[str, Provider], *, agreed: int, by: By, at: datetime
     Raise MoreHeld when it is more than was ``agreed`` to.
     """
     held = _held(agreed)
-    people = User.objects.select_for_update(no_key=True).in_bulk([loss.person_id for loss in held])
+    people = (
+        User.objects.select_for_update(no_key=True).order_by("pk").in_bulk([loss.person_id for loss in held])
+    )
     by.record("release_access", None, new={"people": len(held)})
     for loss in held:
         person = people[loss.person_id]

@@ -12,7 +12,7 @@ from peers.models import LEASE_UNTIL, Peer, entitlement
 from portal.access import brake, changes
 from portal.access.answers import Answer, CannotTell, Fine, Gone
 from portal.access.changes import By
-from portal.models import RefreshToken, User
+from portal.models import LossReason, RefreshToken, User
 from portal.oidc_config import Provider
 
 CLAIMED = timedelta(
@@ -22,11 +22,17 @@ LONGEST_PAUSE = timedelta(hours=1)
 JITTER = 0.2  # of a pause, either way: people who signed in together are not asked about together for ever
 
 
+ASKED = "asked"  # and no answer yet: whoever asked may be gone, and the answer with them
+# After these the provider may have given out another token that never arrived.
+LOST = {ASKED, "timeout", "ConnectionError", "ChunkedEncodingError", "ReadTimeout"}
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Whether a person's access lasts, asked with the token of ``obtained_at``; ``known`` are their groups until now.
 
-    ``provider`` is None when the settings know it no more.
+    ``provider`` is None when the settings know it no more. ``unsure``: an answer to this token was lost, and with it
+    perhaps the token that takes its place.
     """
 
     person: int
@@ -35,25 +41,37 @@ class Question:
     provider: Provider | None
     token: str = field(repr=False)
     obtained_at: datetime
+    unsure: bool = False
 
 
 def watched(at: datetime) -> Q:
-    """Return the condition that a person is asked about: they administer, or have a device that only a group may bar.
+    """Return the condition that a person is asked about: they may have a session, or a device that only a group may bar.
 
     One that lost its group comes back with it, so its owner is asked about all the same.
     """
     conditions = (condition for name, condition in entitlement(at).items() if name != "admitted")
     peers = Peer.objects.alias(lease_until=LEASE_UNTIL).filter(*conditions, owner=OuterRef("person"))
-    administers = Q(person__is_staff=True, person__is_active=True, person__access_ended_at=None)
-    return administers | Q(Exists(peers))
+    signed_in = Q(
+        person__signed_in_at__gt=at - settings.LATCHKEY_SESSION_AGE,
+        person__is_active=True,
+        person__access_ended_at=None,
+    )
+    return signed_in | Q(Exists(peers))
+
+
+def _due(at: datetime) -> Q:
+    """Return the condition that it is time; what is due absurdly late was written while the clock was wrong."""
+    longest = 2 * max(LONGEST_PAUSE, settings.LATCHKEY_REVALIDATE_EVERY)
+    return Q(due_at__lte=at) | Q(due_at__gt=at + longest)
 
 
 @transaction.atomic
 def claim(at: datetime, count: int) -> list[Question]:
     """Return up to ``count`` questions that are due, and leave them to nobody else for a minute."""
     due = RefreshToken.objects.select_for_update(skip_locked=True, of=("self",)).select_related("person")
-    rows = list(due.filter(watched(at), due_at__lte=at).order_by("due_at")[:count])
-    RefreshToken.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=at + CLAIMED)
+    rows = list(due.filter(watched(at), _due(at)).order_by("due_at")[:count])
+    claimed = RefreshToken.objects.filter(pk__in=[row.pk for row in rows])
+    claimed.update(due_at=at + CLAIMED, trouble=ASKED)
     return [_question(row) for row in rows]
 
 
@@ -81,6 +99,10 @@ def settle(question: Question, answer: Answer, *, at: datetime) -> str:
     match answer:
         case CannotTell():
             _put_off(row, answer, at)
+            return "cannot_tell"
+        case Gone(reason=LossReason.REFUSED) if question.unsure:
+            # Perhaps it only refuses what a lost answer has spent: that is no word on the person.
+            changes.forgo_token(person, by=By(), at=at)
             return "cannot_tell"
         case Gone():
             _answered(row, at)
@@ -113,6 +135,7 @@ def _question(row: RefreshToken) -> Question:
         provider=next((provider for provider in known if provider.issuer == row.person.issuer), None),
         token=row.token,
         obtained_at=row.obtained_at,
+        unsure=row.trouble in LOST,
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from portal.access.questions import Question
 from portal.models import LossReason, RefreshToken
 from portal.oidc import discovery, id_token
 from portal.oidc.http import ProviderTrouble, StaleSignInError
+from portal.oidc.identity import refresh_token_in
 from portal.oidc.refresh import refresh, userinfo
 from portal.oidc_config import Provider
 
@@ -47,7 +48,7 @@ class Round:
     """The questions that are due at ``at``. Answers are heard in this thread, which alone has a connection."""
 
     def __init__(self, at: datetime, pool: ThreadPoolExecutor) -> None:
-        self.at, self.pool = at, pool
+        self._begun, self._begun_at, self.pool = at, time.monotonic(), pool
         self.outcomes: Counter[str] = Counter()
         self._running: dict[Future[dict[str, Any]], Asked] = {}
         self._documents: dict[str, dict[str, Any] | ProviderTrouble] = {}
@@ -55,6 +56,11 @@ class Round:
     def __len__(self) -> int:
         """Return how many questions are with their providers."""
         return len(self._running)
+
+    @property
+    def at(self) -> datetime:
+        """What time it is in this round: a long one must not judge tokens, or claim questions, by when it began."""
+        return self._begun + timedelta(seconds=time.monotonic() - self._begun_at)
 
     def ask(self, question: Question) -> None:
         if question.provider is None:
@@ -96,12 +102,12 @@ class Round:
 
     def _kept(self, question: Question, tokens: dict[str, Any]) -> Question | None:
         """Return the question once a rotated token is committed, for the one before may be worthless; None: outdated."""
-        rotated = tokens.get("refresh_token")
-        if not isinstance(rotated, str) or rotated in {"", question.token}:
+        rotated, at = refresh_token_in(tokens), self.at
+        if rotated in {"", question.token}:
             return question
-        if not _patiently(lambda: questions.rotate(question, rotated, at=self.at)):
+        if not _patiently(lambda: questions.rotate(question, rotated, at=at)):
             return None
-        return replace(question, token=rotated, obtained_at=self.at)
+        return replace(question, token=rotated, obtained_at=at)
 
     def _read(self, asked: Asked, claims: dict[str, Any]) -> Answer:
         """Return what the claims mean; an id_token that came with the tokens is checked as at a sign-in."""
@@ -133,12 +139,14 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
     with ThreadPoolExecutor(parallel) as pool:
         this = Round(at, pool)
         while True:
-            free = parallel - len(this)
-            for question in [] if stopped() else _patiently(partial(questions.claim, at, free)):
+            claim = partial(questions.claim, this.at, parallel - len(this))
+            due = [] if stopped() else _patiently(claim)
+            for question in due:
                 this.ask(question)
-            if not this:
+            if this:
+                this.hear()
+            elif not due:
                 break
-            this.hear()
     _alarm(at)
     return this.outcomes
 

@@ -116,6 +116,7 @@ def checked(response: requests.Response) -> requests.Response:
     if body is None:
         raise ProviderTrouble("not_json")
     response.headers["content-type"] = "application/json"  # allauth compares the letters
+    response.encoding = None  # JSON is in UTF-8 (RFC 8259, section 8.1), whatever charset the header names
     return response
 
 

@@ -11,6 +11,7 @@ from portal.oidc.http import ProviderTrouble
 from portal.oidc_config import Provider
 
 _LENGTH = 255
+_LONGEST_TOKEN = 16 << 10  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Identity:
     name: str
     email: str
     groups: frozenset[str]
+    names_groups: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,21 @@ class Proof:
 
 def proof(claims: dict[str, Any], tokens: dict[str, Any]) -> Proof:
     """Return what the claims of a checked id_token, and the tokens that it came with, say of the sign-in."""
-    acr, amr, refresh_token = claims.get("acr"), claims.get("amr"), tokens.get("refresh_token")
+    acr, amr = claims.get("acr"), claims.get("amr")
     return Proof(
         id_token=str(tokens["id_token"]),
-        refresh_token=refresh_token if isinstance(refresh_token, str) else "",
+        refresh_token=refresh_token_in(tokens),
         acr=acr if isinstance(acr, str) and _is_clean(acr) else "",
         amr=frozenset(filter(_is_clean, amr)) if isinstance(amr, list) else frozenset(),
         auth_time=_time(claims.get("auth_time")),
     )
+
+
+def refresh_token_in(tokens: dict[str, Any]) -> str:
+    """Return the refresh token of a token endpoint's answer (RFC 6749, appendix A.17); empty where there is none to keep."""
+    token = tokens.get("refresh_token")
+    fit = isinstance(token, str) and token.isascii() and token.isprintable() and len(token) <= _LONGEST_TOKEN
+    return str(token) if fit else ""
 
 
 def _time(value: object) -> datetime | None:
@@ -65,12 +74,14 @@ def identity(provider: Provider, claims: dict[str, Any]) -> Identity:
     sub = claims.get("sub")
     if not isinstance(sub, str) or not _is_clean(sub):
         raise ProviderTrouble("bad_sub")
+    groups = named_groups(provider, claims)
     return Identity(
         issuer=provider.issuer,
         sub=sub,
         name=_name(claims.get("name") or claims.get("preferred_username")),
         email=_email(claims.get("email")),
-        groups=named_groups(provider, claims) or frozenset(),
+        groups=groups or frozenset(),
+        names_groups=groups is not None,
     )
 
 

@@ -14,6 +14,7 @@ from portal.access.changes import By
 from portal.access.questions import next_question
 from portal.assurance import of_sign_in
 from portal.models import LossReason, RefreshToken, User
+from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import Identity, Proof
 from portal.oidc_config import Provider
 from portal.source import source
@@ -46,6 +47,10 @@ def _admit(
     brake.queue()
     allowed = provider.allowed_groups is None or bool(provider.allowed_groups & person.groups)
     user = _row(person, create=allowed)
+    if user and user.groups_claim and provider.groups_claim and not person.names_groups:
+        raise ProviderTrouble(
+            "no_groups"
+        )  # which is no word on the groups that they had: nothing is taken away
     refusal = _refusal(user, allowed=allowed)
     action = "sign_in_refused" if refusal else "sign_in"
     new = {"provider": provider.id, **({"reference": reference} if refusal else {})}
@@ -62,7 +67,7 @@ def _admit(
 
 def _row(person: Identity, *, create: bool) -> User | None:
     """Return the person's row, locked; a stranger gets one only when ``create`` says so."""
-    known = User.objects.select_for_update()
+    known = User.objects.select_for_update(no_key=True)
     if not create:
         return known.filter(issuer=person.issuer, sub=person.sub).first()
     return known.get_or_create(

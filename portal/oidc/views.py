@@ -93,6 +93,8 @@ def _arrive(
         sign_in(request, configured, person, proof, at=timezone.now(), reference=reference)
     except RefusedError as refusal:
         return refusals.refuse(request, configured, refusals.NOT_ALLOWED, str(refusal), reference=reference)
+    except ProviderTrouble as trouble:
+        return _away(request, provider, trouble.failure, next_url)
     return HttpResponseRedirect(next_url)
 
 
