@@ -212,7 +212,7 @@ def test_the_administrators_group_comes_and_goes_with_the_providers_word(idp, al
 
 def test_who_lost_the_only_group_of_their_devices_is_asked_about_until_it_is_back(idp, hire, wg0):
     Interface.objects.update(enrol_groups=["vpn"])
-    hire("alice", groups_claim=["employees", "vpn"])
+    hire("alice", groups_claim=["employees", "vpn"], signed_in_at=now() - timedelta(days=2))
     assert revalidate(now()) == {"fine": 1}
     assert entitled() == set()
     idp.groups["alice"] = ["employees", "vpn"]
@@ -615,15 +615,29 @@ def test_signing_in_takes_a_person_out_of_what_is_held(idp, hire, wg0, database)
     assert entitled() == {held.sub}
 
 
-def test_who_has_no_entitled_device_loses_access_without_counting(idp, hire, wg0, database):
-    for number in range(7):
+def end(person):
+    with transaction.atomic():
+        brake.queue()
+        return changes.end(person, LossReason.REFUSED, by=By(), at=now())
+
+
+def test_who_has_no_entitled_device_loses_access_without_counting_or_being_held(idp, hire, wg0, database):
+    for number in range(9):
         hire(f"p{number}")
     live(database, wg0)
-    Peer.objects.filter(owner__sub__in=["p0", "p1", "p2"]).update(suspended_at=now())
+    Peer.objects.filter(owner__sub__in=["p0", "p1", "p7", "p8"]).update(suspended_at=now())
     people = User.objects.filter(peers__isnull=False).order_by("sub")
-    ended = []
-    for person in people:
-        with transaction.atomic():
-            brake.queue()
-            ended.append(changes.end(person, LossReason.REFUSED, by=By(), at=now()))
-    assert ended == [True] * 7
+    assert [end(person) for person in people] == [True] * 9
+    last = User.objects.get(sub="p8")
+    assert end(last) is True  # twice
+    assert AuditEvent.objects.filter(action="access_ended", person=last).count() == 1
+
+
+def test_after_an_administrators_word_losses_are_counted_afresh(idp, hire, wg0, database):
+    for number in range(9):
+        hire(f"p{number}")
+    live(database, wg0)
+    people = list(User.objects.filter(peers__isnull=False).order_by("sub"))
+    assert [end(person) for person in people[:7]] == [True] * 5 + [False] * 2
+    assert changes.release({}, agreed=2, by=By(rows.person("root")), at=now()) == 2
+    assert [end(person) for person in people[7:]] == [True] * 2
