@@ -3,12 +3,14 @@
 import logging
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 
+import psycopg2
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -446,6 +448,18 @@ def test_two_processes_ask_about_each_person_once(idp, hire):
         thread.join()
     assert sum(outcomes[0].values()) + sum(outcomes[1].values()) == 12
     assert set(idp.questions.values()) == {1}
+
+
+def test_a_row_that_somebody_works_on_is_passed_by(idp, hire, database):
+    hire("alice")
+    hire("bob")
+    with closing(psycopg2.connect(database.url())) as other, connection.cursor() as cursor:
+        other.cursor().execute(
+            "SELECT FROM portal_refreshtoken WHERE token IS NOT NULL ORDER BY person_id LIMIT 1 FOR UPDATE"
+        )
+        cursor.execute("SET lock_timeout = '2s'")
+        assert [question.sub for question in claim(now(), 10)] == ["bob"]
+        other.rollback()
 
 
 def test_a_question_that_its_asker_never_came_back_with_is_asked_again_a_minute_later(idp, alice):
