@@ -117,10 +117,11 @@ def furnish(stack: Stack) -> World:
             WHERE id = '{made["settings changed"].pk}'"""
     )
     _let_it_look_used(stack, made["connected"])
-    for name, groups in (("dora", None), ("emil", ["guests", "contractors"])):
-        HeldLoss.objects.create(
-            person=rows.person(name), reason="refused" if groups is None else "group_lost", groups=groups, found_at=timezone.now(),
-        )  # fmt: skip
+    for name, groups in (("Dora", None), ("Emil", ["guests", "contractors"])):
+        person = rows.person()
+        User.objects.filter(pk=person.pk).update(name=name)
+        reason = "refused" if groups is None else "group_lost"
+        HeldLoss.objects.create(person=person, reason=reason, groups=groups, found_at=timezone.now())
     Interface.objects.update(enrol_groups=["employees"])
     from peers.models import AuditEvent
 
