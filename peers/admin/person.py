@@ -22,7 +22,7 @@ from peers.models import Peer
 from peers.presentation import Device
 from peers.states import database_now, standings
 from portal.confirmation import begins_act
-from portal.models import RefreshToken, User
+from portal.models import HeldLoss, RefreshToken, User
 
 SHOWN = 50  # devices on a person's page
 
@@ -116,7 +116,9 @@ class UserAdmin(ReadOnlyAdmin):
         obj = options.get("obj")
         if obj is not None:
             sees_devices = request.user.has_perm("peers.view_peer")
-            context["may_suspend"] = self.has_suspend_permission(request) and obj.pk != request.user.pk
+            decides = self.has_suspend_permission(request)
+            context["loss_held"] = decides and HeldLoss.objects.filter(person=obj).exists()
+            context["may_suspend"] = decides and obj.pk != request.user.pk
             context["devices"] = _devices(Peer.objects.filter(owner=obj)) if sees_devices else None
             context["more"] = Peer.objects.filter(owner=obj).count() - SHOWN
         return super().render_change_form(request, context, *rest, **options)

@@ -10,7 +10,7 @@ from peers.states import State, standing
 from portal.models import HeldLoss, RefreshToken, User
 from tests import rows
 from tests.integration.conftest import use_providers
-from tests.integration.pages import ADMINS_ADDRESS
+from tests.integration.pages import ADMINS_ADDRESS, staff
 from tests.integration.provider_double import Double
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -127,6 +127,14 @@ def test_a_persons_page_says_what_the_provider_answered_and_never_the_token(admi
     assert "s3cret-token" not in page
     assert not [query for query in queries if '"portal_refreshtoken"."token"' in query["sql"]]
     assert row.pk == person.pk
+
+
+def test_a_persons_page_leads_to_what_is_held_against_them_for_whoever_decides(admin, held):
+    link = f'href="{HELD}"'
+    path = f"/admin/portal/user/{held[0].pk}/change/"
+    assert link in text(admin.get(path))
+    assert link not in text(staff("view_user").get(path))
+    assert link not in text(admin.get(f"/admin/portal/user/{rows.person('other').pk}/change/"))
 
 
 def test_who_could_not_be_asked_about_for_an_hour_is_counted_on_the_overview(admin, held):
