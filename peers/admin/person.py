@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from peers import services
 from peers.admin import groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
-from peers.admin.filters import SignedInFilter
+from peers.admin.filters import GroupFilter, SignedInFilter
 from peers.admin.read_only import ReadOnlyAdmin, actor, origin
 from peers.models import Peer
 from peers.presentation import Device
@@ -32,7 +32,7 @@ class UserAdmin(ReadOnlyAdmin):
     """People, as the provider describes them; suspending and restoring them is the one thing to do here."""
 
     list_display = ["name", "email", "sub", "is_active", "is_superuser", "signed_in_at"]
-    list_filter = ["is_active", "is_superuser", SignedInFilter]
+    list_filter = ["is_active", "is_superuser", SignedInFilter, GroupFilter]
     search_fields = ["name", "email", "sub"]
     search_help_text = gettext_lazy("Name, e-mail address or subject")
     ordering = ["name", "pk"]

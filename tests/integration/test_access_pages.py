@@ -15,7 +15,7 @@ from tests.integration.provider_double import Double
 
 pytestmark = pytest.mark.usefixtures("database")
 
-HELD, GROUPS = "/admin/portal/user/held/", "/admin/portal/user/groups/"
+HELD = "/admin/portal/user/held/"
 
 
 @pytest.fixture
@@ -78,36 +78,6 @@ def test_more_than_was_agreed_to_and_what_makes_no_sense_changes_nothing(admin, 
 def test_an_explicit_suspension_decides_what_was_held(admin, held):
     admin.post(f"/admin/portal/user/{held[0].pk}/suspend/", {"reason": "left"})
     assert list(HeldLoss.objects.values_list("person", flat=True)) == [held[1].pk]
-
-
-def test_the_groups_page_says_what_each_opens_and_whom_it_lets_in(admin, wg0, settings):
-    Interface.objects.update(enrol_groups=["vpn-id"])
-    provider = Double().provider(
-        allowed_groups=frozenset({"employees"}),
-        admin_groups=frozenset({"vpn-id"}),
-        group_names={"vpn-id": "VPN users"},
-    )
-    use_providers(settings, (provider,))
-    for number in range(22):
-        rows.person(f"p{number}", groups_claim=["vpn-id"])
-    rows.person("out", groups_claim=["vpn-id"], access_ended_at=timezone.now(), access_end_reason="refused")
-    rows.person("off", groups_claim=["vpn-id"], is_active=False)
-    page = text(admin.get(GROUPS))
-    assert "VPN users" in page
-    assert "Administer, from Double; Enrol on wg0" in page
-    assert "<td>22:" in page
-    assert "and 2 more" in page
-    assert ">P0<" in page
-    assert ">Out<" not in page
-    assert "Sign in at Double" in page
-    with CaptureQueriesContext(connection) as few:
-        admin.get(GROUPS)
-    for number in range(30):
-        rows.person(f"q{number}", groups_claim=["employees", "vpn-id"])
-    with CaptureQueriesContext(connection) as many:
-        admin.get(GROUPS)
-    assert len(few) == len(many)
-    assert f'href="{GROUPS}"' in text(admin.get("/admin/portal/user/"))
 
 
 def test_a_persons_page_says_what_the_provider_answered_and_never_the_token(admin, held):

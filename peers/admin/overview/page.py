@@ -35,6 +35,7 @@ class Overview:
     may_release: bool
     access: Access
     may_decide: bool
+    may_see_people: bool
 
     @property
     def is_empty(self) -> bool:
@@ -53,11 +54,12 @@ class Overview:
 def overview(request: HttpRequest) -> Overview:
     """Return what the administrator who asks may see, in a number of queries that does not grow with the peers."""
     may_see_peers = request.user.has_perm("peers.view_peer")
+    may_see_people = request.user.has_perm("portal.view_user")
     at = database_now()
     held = figures.holdings(at)
     gateways = figures.gateway_lines(at) if request.user.has_perm("peers.view_gatewaystatus") else None
     interfaces = interface_lines(at, held) if request.user.has_perm("peers.view_interface") else None
-    access = _access(at) if request.user.has_perm("portal.view_user") else Access()
+    access = _access(at) if may_see_people else Access()
     put_aside, aside = figures.put_aside() if may_see_peers else (None, 0)
     return Overview(
         gateways=gateways,
@@ -69,6 +71,7 @@ def overview(request: HttpRequest) -> Overview:
         may_release=request.user.has_perm("peers.change_interface"),
         access=access,
         may_decide=request.user.has_perm("portal.change_user"),
+        may_see_people=may_see_people,
     )
 
 
