@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from peers import services
-from peers.admin import groups, held
+from peers.admin import asked, groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
 from peers.admin.filters import GroupFilter, SignedInFilter
 from peers.admin.read_only import ReadOnlyAdmin, actor, origin
@@ -22,7 +22,7 @@ from peers.models import Peer
 from peers.presentation import Device
 from peers.states import database_now, standings
 from portal.confirmation import begins_act
-from portal.models import HeldLoss, RefreshToken, User
+from portal.models import HeldLoss, User
 
 SHOWN = 50  # devices on a person's page
 
@@ -59,16 +59,8 @@ class UserAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("the identity provider"))
     def asked(self, person: User) -> str:
-        """What the provider last answered about the person; their token is not even read."""
-        row = RefreshToken.objects.filter(person=person).defer("token").first()
-        if row is None:
-            return _("It gave no token to ask it with, so nobody asks.")
-        if row.failing_since:
-            values = {"at": f"{row.failing_since:%Y-%m-%d %H:%M:%S}", "trouble": row.trouble}
-            return _("It has not answered since %(at)s UTC: %(trouble)s.") % values
-        if row.answered_at is None:
-            return _("It will be asked soon.")
-        return _("It vouched for them at %(at)s UTC.") % {"at": f"{row.answered_at:%Y-%m-%d %H:%M:%S}"}
+        """What the provider last answered about the person, and when it is asked next."""
+        return asked.in_words(person, timezone.now())
 
     def has_suspend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("portal.change_user")

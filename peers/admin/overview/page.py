@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
@@ -76,7 +77,16 @@ def overview(request: HttpRequest) -> Overview:
 
 
 def _access(at: datetime) -> Access:
-    return Access(held=figures.losses_held(), unanswered=sum(unanswered(at).values()))
+    return Access(held=figures.losses_held(), unanswered=_by_provider(unanswered(at)))
+
+
+def _by_provider(counts: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return ``counts``, by provider's id, by its name, the most first; one that the settings know no more has its id."""
+    names = {provider.id: provider.name for provider in settings.OIDC_PROVIDERS}
+    if len(names.keys() | counts.keys()) == 1:
+        return tuple(("", count) for count in counts.values())
+    most_first = sorted(counts, key=lambda one: (-counts[one], one))
+    return tuple((names.get(one, one), counts[one]) for one in most_first)
 
 
 def interface_lines(at: datetime, held: list[figures.Holding]) -> list[InterfaceLine]:
