@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Exists, OuterRef, QuerySet
@@ -86,6 +88,37 @@ class OwnerFilter(Filter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Peer]) -> QuerySet[Peer]:
         chosen = self.chosen()
         return queryset if chosen is None else queryset.filter(owner=int(chosen))
+
+
+class GroupFilter(Filter):
+    """The people with access in a group of one provider, to whom the page of groups links; its value is "issuer group"."""
+
+    title = _("group")
+    parameter_name = "group"
+
+    @classmethod
+    def query(cls, issuer: str, group: str) -> str:
+        return urlencode({cls.parameter_name: f"{issuer} {group}"})
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        value = self.value() or ""
+        issuer, _space, group = value.partition(" ")
+        if not group or "\0" in value:  # which no text of PostgreSQL's holds
+            return []
+        names = {known.issuer: known.group_names for known in settings.OIDC_PROVIDERS}
+        return [(value, names.get(issuer, {}).get(group, group))]
+
+    def has_output(self) -> bool:
+        return self.value() is not None
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        chosen = self.chosen()
+        if chosen is None:
+            return queryset
+        issuer, _space, group = chosen.partition(" ")
+        return queryset.filter(
+            is_active=True, access_ended_at=None, issuer=issuer, groups_claim__contains=[group]
+        )
 
 
 class SignedInFilter(Filter):

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from peers.admin import losses
 from portal.access.changes import By, MoreHeld, discard, release
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
@@ -74,7 +75,8 @@ def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) 
         "title": _("Access held back"),
         "opts": User._meta,  # noqa: SLF001  # Django's documented API
         "held": held,
-        "rows": rows[:SHOWN],
+        "losses": losses.described(rows[:SHOWN]),
+        "sees_devices": request.user.has_perm("peers.view_peer"),
         "more": max(0, held - SHOWN),
         "grown": status == HTTPStatus.CONFLICT,
     }
@@ -82,6 +84,5 @@ def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) 
 
 
 def _rows() -> QuerySet[HeldLoss]:
-    """Return the losses, the oldest first, each with how many devices of its person are on an interface now."""
-    on = Count("person__peers", distinct=True, filter=Q(person__peers__statuses__present=True))
-    return HeldLoss.objects.select_related("person").annotate(on=on).order_by("found_at", "person")
+    """Return the losses, the oldest first."""
+    return HeldLoss.objects.select_related("person").order_by("found_at", "person")

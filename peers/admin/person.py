@@ -14,15 +14,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from peers import services
-from peers.admin import groups, held
+from peers.admin import asked, groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
-from peers.admin.filters import SignedInFilter
+from peers.admin.filters import GroupFilter, SignedInFilter
 from peers.admin.read_only import ReadOnlyAdmin, actor, origin
 from peers.models import Peer
 from peers.presentation import Device
 from peers.states import database_now, standings
 from portal.confirmation import begins_act
-from portal.models import RefreshToken, User
+from portal.models import HeldLoss, User
 
 SHOWN = 50  # devices on a person's page
 
@@ -32,7 +32,7 @@ class UserAdmin(ReadOnlyAdmin):
     """People, as the provider describes them; suspending and restoring them is the one thing to do here."""
 
     list_display = ["name", "email", "sub", "is_active", "is_superuser", "signed_in_at"]
-    list_filter = ["is_active", "is_superuser", SignedInFilter]
+    list_filter = ["is_active", "is_superuser", SignedInFilter, GroupFilter]
     search_fields = ["name", "email", "sub"]
     search_help_text = gettext_lazy("Name, e-mail address or subject")
     ordering = ["name", "pk"]
@@ -59,16 +59,8 @@ class UserAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("the identity provider"))
     def asked(self, person: User) -> str:
-        """What the provider last answered about the person; their token is not even read."""
-        row = RefreshToken.objects.filter(person=person).defer("token").first()
-        if row is None:
-            return _("It gave no token to ask it with, so nobody asks.")
-        if row.failing_since:
-            values = {"at": f"{row.failing_since:%Y-%m-%d %H:%M:%S}", "trouble": row.trouble}
-            return _("It has not answered since %(at)s UTC: %(trouble)s.") % values
-        if row.answered_at is None:
-            return _("It will be asked soon.")
-        return _("It vouched for them at %(at)s UTC.") % {"at": f"{row.answered_at:%Y-%m-%d %H:%M:%S}"}
+        """What the provider last answered about the person, and when it is asked next."""
+        return asked.in_words(person, timezone.now())
 
     def has_suspend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("portal.change_user")
@@ -116,7 +108,9 @@ class UserAdmin(ReadOnlyAdmin):
         obj = options.get("obj")
         if obj is not None:
             sees_devices = request.user.has_perm("peers.view_peer")
-            context["may_suspend"] = self.has_suspend_permission(request) and obj.pk != request.user.pk
+            decides = self.has_suspend_permission(request)
+            context["loss_held"] = decides and HeldLoss.objects.filter(person=obj).exists()
+            context["may_suspend"] = decides and obj.pk != request.user.pk
             context["devices"] = _devices(Peer.objects.filter(owner=obj)) if sees_devices else None
             context["more"] = Peer.objects.filter(owner=obj).count() - SHOWN
         return super().render_change_form(request, context, *rest, **options)

@@ -103,8 +103,11 @@ class World:
         ]
 
 
-def furnish(stack: Stack) -> World:
-    """Give alice a device in each state that its page tells apart, and return the world; carol has signed in."""
+def furnish(stack: Stack, *, alarmed: bool = True) -> World:
+    """Give alice a device in each state that its page tells apart, and return the world; carol has signed in.
+
+    ``alarmed``: with losses of access that the identity brake holds, which the overview raises an alarm about.
+    """
     wg0, alice = Interface.objects.get(), User.objects.get(name="Alice Demo")
     names = ("connected", "live", "settings changed", "suspended", "expired", "revoked")
     made = {name: rows.peer(alice, wg0, name=f"Laptop {name}", platform="linux") for name in names}
@@ -117,17 +120,25 @@ def furnish(stack: Stack) -> World:
             WHERE id = '{made["settings changed"].pk}'"""
     )
     _let_it_look_used(stack, made["connected"])
-    for name, groups in (("Dora", None), ("Emil", ["guests", "contractors"])):
-        person = rows.person()
-        User.objects.filter(pk=person.pk).update(name=name)
-        reason = "refused" if groups is None else "group_lost"
-        HeldLoss.objects.create(person=person, reason=reason, groups=groups, found_at=timezone.now())
     Interface.objects.update(enrol_groups=["employees"])
+    if alarmed:
+        _hold_back(wg0)
     from peers.models import AuditEvent
 
     return World(
         made, User.objects.filter(is_superuser=True).latest("pk"), AuditEvent.objects.latest("pk").pk
     )
+
+
+def _hold_back(wg0: Interface) -> None:
+    """Let the identity brake hold that two people lose access: one of them everything, the other a group."""
+    for name, groups in (("Dora", None), ("Emil", ["guests", "contractors"])):
+        person = rows.person()
+        User.objects.filter(pk=person.pk).update(name=name)
+        for device in ("Laptop", "Phone", "Tablet", "Workstation")[: 4 if groups is None else 1]:
+            rows.peer(person, wg0, f"{name}'s {device.lower()}")
+        reason = "refused" if groups is None else "group_lost"
+        HeldLoss.objects.create(person=person, reason=reason, groups=groups, found_at=timezone.now())
 
 
 def _let_it_look_used(stack: Stack, peer: Peer) -> None:

@@ -1,6 +1,7 @@
 """What the tests of pages share: browsers that are signed in, what stands on a page, what the database keeps."""
 
 import re
+from html import unescape
 
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
@@ -60,6 +61,18 @@ def names(answer):
     """Return the names of the devices that a list shows."""
     assert answer.status_code == 200
     return re.findall(r'field-name"><a [^>]*>([^<]+)</a>', answer.content.decode().replace("&#x27;", "'"))
+
+
+def cells(answer):
+    """Return what stands in each cell of the table that a page of the admin is about, without tags, row by row."""
+    assert answer.status_code == 200
+    table = answer.content.decode().partition('<table class="overview-stack"')[2].partition("</table>")[0]
+    rows_shown = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)[1:]
+    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows_shown]
+    return [
+        [" ".join(unescape(re.sub(r"<[^>]+>", "", cell.replace("<br>", " "))).split()) for cell in row]
+        for row in found
+    ]
 
 
 def said(answer):

@@ -1,6 +1,6 @@
 """Judge what gateways and interfaces report: what is well, and what an administrator has to see first. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,10 +85,13 @@ def judged(row: GatewayStatus, left_alone: int, at: datetime) -> GatewayLine:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Of how many people the loss of access is held, and about how many no provider could be asked for too long."""
+    """Of how many people the loss of access is held, and about how many no provider could be asked for too long.
+
+    ``unanswered`` are pairs of a provider's name and the count, the name empty where there is but one provider.
+    """
 
     held: int = 0
-    unanswered: int = 0
+    unanswered: tuple[tuple[str, int], ...] = ()
 
 
 def troubles(
@@ -100,20 +103,34 @@ def troubles(
     failing = sum(bool(line.row.problem) and line.heard != Heard.SILENT for line in gateways)
     unserved = sum(line.heard is None for line in interfaces)
     full = sum(line.nearly_full for line in interfaces)
-    found = [
+    first = [
         (silent, ngettext("%d gateway silent", "%d gateways silent", silent)),
         (held, ngettext("%d removal held", "%d removals held", held)),
         (access.held, ngettext("access of %d person held", "access of %d people held", access.held)),
-        (
-            access.unanswered,
-            ngettext("no answer about %d person", "no answer about %d people", access.unanswered),
-        ),
+    ]
+    then = [
         (failing, ngettext("%d gateway in trouble", "%d gateways in trouble", failing)),
         (unserved, ngettext("%d interface without a gateway", "%d interfaces without a gateway", unserved)),
         (aside, ngettext("%d device put aside", "%d devices put aside", aside)),
         (full, ngettext("%d pool nearly full", "%d pools nearly full", full)),
     ]
-    return [words % count for count, words in found if count]
+    return [*_said(first), *map(_no_answer, access.unanswered), *_said(then)]
+
+
+def _said(counted: Iterable[tuple[int, str]]) -> list[str]:
+    return [words % count for count, words in counted if count]
+
+
+def _no_answer(counted: tuple[str, int]) -> str:
+    provider, count = counted
+    if not provider:
+        return ngettext("no answer about %d person", "no answer about %d people", count) % count
+    words = ngettext(
+        "no answer from %(provider)s about %(count)d person",
+        "no answer from %(provider)s about %(count)d people",
+        count,
+    )
+    return words % {"provider": provider, "count": count}
 
 
 def ago(then: datetime, at: datetime) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
@@ -35,6 +36,7 @@ class Overview:
     may_release: bool
     access: Access
     may_decide: bool
+    may_see_people: bool
 
     @property
     def is_empty(self) -> bool:
@@ -53,11 +55,12 @@ class Overview:
 def overview(request: HttpRequest) -> Overview:
     """Return what the administrator who asks may see, in a number of queries that does not grow with the peers."""
     may_see_peers = request.user.has_perm("peers.view_peer")
+    may_see_people = request.user.has_perm("portal.view_user")
     at = database_now()
     held = figures.holdings(at)
     gateways = figures.gateway_lines(at) if request.user.has_perm("peers.view_gatewaystatus") else None
     interfaces = interface_lines(at, held) if request.user.has_perm("peers.view_interface") else None
-    access = _access(at) if request.user.has_perm("portal.view_user") else Access()
+    access = _access(at) if may_see_people else Access()
     put_aside, aside = figures.put_aside() if may_see_peers else (None, 0)
     return Overview(
         gateways=gateways,
@@ -69,11 +72,21 @@ def overview(request: HttpRequest) -> Overview:
         may_release=request.user.has_perm("peers.change_interface"),
         access=access,
         may_decide=request.user.has_perm("portal.change_user"),
+        may_see_people=may_see_people,
     )
 
 
 def _access(at: datetime) -> Access:
-    return Access(held=figures.losses_held(), unanswered=sum(unanswered(at).values()))
+    return Access(held=figures.losses_held(), unanswered=_by_provider(unanswered(at)))
+
+
+def _by_provider(counts: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return ``counts``, by provider's id, by its name, the most first; one that the settings know no more has its id."""
+    names = {provider.id: provider.name for provider in settings.OIDC_PROVIDERS}
+    if len(names.keys() | counts.keys()) == 1:
+        return tuple(("", count) for count in counts.values())
+    most_first = sorted(counts, key=lambda one: (-counts[one], one))
+    return tuple((names.get(one, one), counts[one]) for one in most_first)
 
 
 def interface_lines(at: datetime, held: list[figures.Holding]) -> list[InterfaceLine]:
