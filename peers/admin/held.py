@@ -1,11 +1,11 @@
 """What the identity brake holds: show it, and carry it out or drop it once an administrator has agreed to how much it is."""
 
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -17,12 +17,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.access.changes import By, MoreHeld, discard, release
+from portal.access.changes import By
+from portal.access.decision import MoreHeld, carry_out, discard, release
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
 from portal.source import source
 
 SHOWN = 100
+AT_ONCE = 5  # seconds that releasing may take; what is left then goes on without the request
 
 
 class WordForm(forms.Form):
@@ -39,7 +41,7 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
     def held_losses(request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("portal.change_user"):
             raise PermissionDenied
-        held = HeldLoss.objects.count()
+        held = HeldLoss.objects.undecided().count()
         if request.method != "POST":
             return _page(site, request, held, HTTPStatus.OK)
         form = WordForm(request.POST)
@@ -48,7 +50,7 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
         try:
             _carry_out(request, **form.cleaned_data)
         except MoreHeld:
-            return _page(site, request, HeldLoss.objects.count(), HTTPStatus.CONFLICT)
+            return _page(site, request, HeldLoss.objects.undecided().count(), HTTPStatus.CONFLICT)
         return HttpResponseRedirect(reverse("admin:index"))
 
     return held_losses
@@ -58,13 +60,23 @@ def _carry_out(request: HttpRequest, word: str, held: int) -> None:
     """Do what was decided about at most ``held`` people; raise MoreHeld."""
     by = By(request.user if isinstance(request.user, User) else None, source(request))
     if word == "release":
-        providers = {provider.issuer: provider for provider in settings.OIDC_PROVIDERS}
-        count = release(providers, agreed=held, by=by, at=timezone.now())
-        words = ngettext("Access ended: %d person.", "Access ended: %d people.", count)
-    else:
-        count = discard(agreed=held, by=by)
-        words = ngettext("Kept: %d person.", "Kept: %d people.", count)
-    messages.success(request, words % count)
+        return _release(request, held, by)
+    count = discard(agreed=held, by=by)
+    messages.success(request, ngettext("Kept: %d person.", "Kept: %d people.", count) % count)
+    return None
+
+
+def _release(request: HttpRequest, held: int, by: By) -> None:
+    """Have it carried out, as much of it as can be at once."""
+    at, until = timezone.now(), time.monotonic() + AT_ONCE
+    count = release(agreed=held, by=by, at=at)
+    carry_out(at, stopped=lambda: time.monotonic() > until)
+    left = HeldLoss.objects.released().count()
+    words = ngettext("Access ended: %d person.", "Access ended: %d people.", count - left)
+    messages.success(request, words % (count - left))
+    if left:
+        words = ngettext("It is being ended: %d person.", "It is being ended: %d people.", left)
+        messages.warning(request, words % left)
 
 
 def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) -> HttpResponse:
@@ -76,6 +88,7 @@ def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) 
         "held": held,
         "rows": rows[:SHOWN],
         "more": max(0, held - SHOWN),
+        "ending": HeldLoss.objects.released().count(),
         "grown": status == HTTPStatus.CONFLICT,
     }
     return render(request, "admin/portal/user/held.html", context, status=status)
@@ -84,4 +97,6 @@ def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) 
 def _rows() -> QuerySet[HeldLoss]:
     """Return the losses, the oldest first, each with how many devices of its person are on an interface now."""
     on = Count("person__peers", distinct=True, filter=Q(person__peers__statuses__present=True))
-    return HeldLoss.objects.select_related("person").annotate(on=on).order_by("found_at", "person")
+    return (
+        HeldLoss.objects.undecided().select_related("person").annotate(on=on).order_by("found_at", "person")
+    )
