@@ -1,5 +1,6 @@
 """Write down who did what, in the transaction of the change itself."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
@@ -34,6 +35,16 @@ def record(
         new=new or {},
         reason=reason,
         **_columns(target),
+    )
+
+
+def record_each(
+    action: str, people: Iterable[User], *, actor: User | None, actor_kind: str, source: str | None
+) -> None:
+    """Insert an audit event for each of the people, in as few statements as that takes; else as ``record`` does."""
+    AuditEvent.objects.bulk_create(
+        AuditEvent(action=action, actor=actor, actor_kind=actor_kind, source=source, **_columns(person))
+        for person in people
     )
 
 

@@ -1,7 +1,7 @@
 """Who may sign in: a person as the identity provider knows them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
@@ -131,20 +131,40 @@ class RefreshToken(models.Model):
         return f"refresh token of {self.person_id}"
 
 
+class HeldLossQuerySet(models.QuerySet["HeldLoss"]):
+    def undecided(self) -> Self:
+        """Return those that wait for an administrator's word."""
+        return self.filter(released_at=None)
+
+    def released(self) -> Self:
+        """Return those that are to be carried out."""
+        return self.filter(released_at__isnull=False)
+
+
 class HeldLoss(models.Model):
     """A loss of access that the identity brake holds until an administrator's word or a better answer.
 
-    ``groups`` are those that the person would be left with; null: they would be out altogether.
+    ``groups`` are those that the person would be left with; null: they would be out altogether. ``released_at`` is when
+    an administrator let it be carried out, which goes on in small steps.
     """
 
     person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="held_loss")
     reason = models.CharField(max_length=12, choices=LossReason.choices)
     groups = ArrayField(models.CharField(max_length=255), null=True)
     found_at = models.DateTimeField()
+    released_at = models.DateTimeField(null=True)
+    released_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+
+    objects = HeldLossQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(reason__in=LossReason.values), name="heldloss_reason")
+            models.CheckConstraint(condition=models.Q(reason__in=LossReason.values), name="heldloss_reason"),
+            models.CheckConstraint(
+                condition=models.Q(released_at=None, released_by=None)
+                | models.Q(released_at__isnull=False, released_by__isnull=False),
+                name="heldloss_released",
+            ),
         ]
         verbose_name_plural = "held losses"
 

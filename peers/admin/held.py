@@ -1,11 +1,11 @@
 """What the identity brake holds: show it, and carry it out or drop it once an administrator has agreed to how much it is."""
 
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -18,12 +18,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from peers.admin import losses
-from portal.access.changes import By, MoreHeld, discard, release
+from portal.access.changes import By
+from portal.access.decision import MoreHeld, carry_out, discard, release
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
 from portal.source import source
 
 SHOWN = 100
+AT_ONCE = 5  # seconds that releasing may take; what is left then goes on without the request
 
 
 class WordForm(forms.Form):
@@ -40,7 +42,7 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
     def held_losses(request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("portal.change_user"):
             raise PermissionDenied
-        held = HeldLoss.objects.count()
+        held = HeldLoss.objects.undecided().count()
         if request.method != "POST":
             return _page(site, request, held, HTTPStatus.OK)
         form = WordForm(request.POST)
@@ -49,7 +51,7 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
         try:
             _carry_out(request, **form.cleaned_data)
         except MoreHeld:
-            return _page(site, request, HeldLoss.objects.count(), HTTPStatus.CONFLICT)
+            return _page(site, request, HeldLoss.objects.undecided().count(), HTTPStatus.CONFLICT)
         return HttpResponseRedirect(reverse("admin:index"))
 
     return held_losses
@@ -59,13 +61,23 @@ def _carry_out(request: HttpRequest, word: str, held: int) -> None:
     """Do what was decided about at most ``held`` people; raise MoreHeld."""
     by = By(request.user if isinstance(request.user, User) else None, source(request))
     if word == "release":
-        providers = {provider.issuer: provider for provider in settings.OIDC_PROVIDERS}
-        count = release(providers, agreed=held, by=by, at=timezone.now())
-        words = ngettext("Access ended: %d person.", "Access ended: %d people.", count)
-    else:
-        count = discard(agreed=held, by=by)
-        words = ngettext("Kept: %d person.", "Kept: %d people.", count)
-    messages.success(request, words % count)
+        return _release(request, held, by)
+    count = discard(agreed=held, by=by)
+    messages.success(request, ngettext("Kept: %d person.", "Kept: %d people.", count) % count)
+    return None
+
+
+def _release(request: HttpRequest, held: int, by: By) -> None:
+    """Have it carried out, as much of it as can be at once."""
+    at, until = timezone.now(), time.monotonic() + AT_ONCE
+    count = release(agreed=held, by=by, at=at)
+    carry_out(at, stopped=lambda: time.monotonic() > until)
+    left = HeldLoss.objects.released().count()
+    words = ngettext("Access ended: %d person.", "Access ended: %d people.", count - left)
+    messages.success(request, words % (count - left))
+    if left:
+        words = ngettext("It is being ended: %d person.", "It is being ended: %d people.", left)
+        messages.warning(request, words % left)
 
 
 def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) -> HttpResponse:
@@ -78,11 +90,12 @@ def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) 
         "losses": losses.described(rows[:SHOWN]),
         "sees_devices": request.user.has_perm("peers.view_peer"),
         "more": max(0, held - SHOWN),
+        "ending": HeldLoss.objects.released().count(),
         "grown": status == HTTPStatus.CONFLICT,
     }
     return render(request, "admin/portal/user/held.html", context, status=status)
 
 
 def _rows() -> QuerySet[HeldLoss]:
-    """Return the losses, the oldest first."""
-    return HeldLoss.objects.select_related("person").order_by("found_at", "person")
+    """Return the losses that wait for a word, the oldest first."""
+    return HeldLoss.objects.undecided().select_related("person").order_by("found_at", "person")

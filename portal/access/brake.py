@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 from django.db import connection
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from peers.models import AuditEvent, PeerStatus
@@ -31,18 +32,22 @@ def holds(person: int) -> bool:
     While anything is held everything is, this person's own loss too: else a provider that is wrong about all would cut a tenth
     of them every ten minutes, and the only loss that is held would be carried out unseen once those before it count no more.
     """
-    if HeldLoss.objects.exists():
+    if HeldLoss.objects.undecided().exists():
         return True
     cut = _cut_of_late() | {person}
     return len(cut) > max(AT_LEAST, int(len(_with_live_peers() | cut) * SHARE))
 
 
 def _cut_of_late() -> set[int]:
-    """Return the people cut off since an administrator's last word, ten minutes ago at the most, by the database's clock."""
+    """Return the people cut off since an administrator's last word, ten minutes ago at the most, by the database's clock.
+
+    What that word itself cuts off, later on, does not count: of all others the actor is nobody, or the person signing in.
+    """
     events = AuditEvent.objects.filter(at__gt=Now() - WITHIN)
     if word := events.filter(action="release_access").order_by("-at").values_list("at", flat=True).first():
         events = events.filter(at__gt=word)
-    return set(events.filter(action__in=WORD, new__devices__gt=0).values_list("person", flat=True))
+    unasked = events.filter(Q(actor=None) | Q(actor=F("person")), action__in=WORD, new__devices__gt=0)
+    return set(unasked.values_list("person", flat=True))
 
 
 def _with_live_peers() -> set[int]:

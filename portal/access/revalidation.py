@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count
 
-from portal.access import questions
+from portal.access import decision, questions
 from portal.access.answers import Answer, CannotTell, Gone, read
 from portal.access.questions import Question
 from portal.models import LossReason, RefreshToken
@@ -133,9 +133,11 @@ class Round:
 def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> Counter[str]:
     """Ask about everyone who is due at ``at``, and return how many people came to which end.
 
-    Any number of processes may do so at once: each person is asked about by one of them.
+    What an administrator has released is carried out first. Any number of processes may do so at once: each person is
+    asked about by one of them.
     """
     parallel = settings.LATCHKEY_REVALIDATE_PARALLEL
+    released = decision.carry_out(at, stopped=stopped)
     with ThreadPoolExecutor(parallel) as pool:
         this = Round(at, pool)
         while True:
@@ -148,7 +150,7 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
             elif not due:
                 break
     _alarm(at)
-    return this.outcomes
+    return this.outcomes + Counter(released=released)
 
 
 def _patiently(commit: Callable[[], Kept]) -> Kept:

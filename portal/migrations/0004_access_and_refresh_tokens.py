@@ -49,6 +49,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("found_at", models.DateTimeField()),
+                ("released_at", models.DateTimeField(null=True)),
+                (
+                    "released_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
                 "verbose_name_plural": "held losses",
@@ -153,6 +163,17 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("reason__in", ["refused", "disabled", "group_lost"])),
                 name="heldloss_reason",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="heldloss",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("released_at", None), ("released_by", None)),
+                    models.Q(("released_at__isnull", False), ("released_by__isnull", False)),
+                    _connector="OR",
+                ),
+                name="heldloss_released",
             ),
         ),
         migrations.AddIndex(

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,21 @@ def status(database):
 
 def _insert(database, table, values):
     database.sql(f"INSERT INTO {table} ({','.join(values)}) VALUES ({','.join(map(str, values.values()))})")
+
+
+@pytest.fixture
+def idp(settings):
+    """Let the portal use a provider that can be asked whether people's access lasts."""
+    from tests.integration.refreshing import Refreshing
+
+    made = Refreshing()
+    groups = {"allowed_groups": frozenset({"employees"}), "admin_groups": frozenset({"vpn-admins"})}
+    use_providers(settings, (made.provider(**groups),))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hire(idp, wg0):
+    """Give a function that makes a person with a device on wg0, whose refresh token is due at once."""
+    return partial(idp.hire, wg0)

@@ -3,8 +3,16 @@
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from django.utils import timezone
+
+from peers.models import Peer
+from portal.models import RefreshToken, User
+from tests import rows
 from tests.integration.provider_double import TOKEN, USERINFO, Double
+
+BEYOND = timedelta(minutes=7)  # an interval of the questions, with all of its jitter
 
 
 @dataclass
@@ -31,6 +39,17 @@ class Refreshing(Double):
     def token(self, sub: str) -> str:
         """Return the refresh token that is good for the person now."""
         return f"{sub}.{self.latest.setdefault(sub, 1)}"
+
+    def hire(self, on, name, **fields):
+        """Return a person of this provider's with a device on an interface, whose refresh token is due at once."""
+        at = timezone.now()
+        person = rows.person(name, **fields)
+        User.objects.filter(pk=person.pk).update(issuer=self.issuer)
+        person.refresh_from_db()
+        rows.peer(person, on, f"{name}'s laptop")
+        token = {"provider": "double", "token": self.token(name), "obtained_at": at, "due_at": at}
+        RefreshToken.objects.create(person=person, **token)
+        return person
 
     def _token(self, handler) -> None:
         if "refresh_token" not in handler.form:
@@ -80,3 +99,11 @@ class _Counted:
     def __exit__(self, *_exception: object) -> None:
         with self.double._lock:
             self.double.at_once -= 1
+
+
+def entitled():
+    return set(Peer.objects.entitled(timezone.now()).values_list("owner__sub", flat=True))
+
+
+def now(later=timedelta(0)):
+    return timezone.now() + later

@@ -202,6 +202,8 @@ REFUSED = {
     "a refresh token that is none": (refresh_token(token=""), "refreshtoken_not_empty"),
     "a person with two refresh tokens": (f"{refresh_token()}; {refresh_token()}", "portal_refreshtoken_pkey"),
     "a loss that is held for a reason that nobody knows": (held(reason="mood"), "heldloss_reason"),
+    "a loss that is released by nobody": (held(released_at="now"), "heldloss_released"),
+    "a loss that somebody released at no time": (held(released_by_id="$owner"), "heldloss_released"),
     "a person with two losses that are held": (f"{held()}; {held()}", "portal_heldloss_pkey"),
     "a seal of nothing": (seal(events=0), "auditseal_events"),
     "two seals after one": (f"{seal()}; {seal(digest='x')}", "peers_auditseal_previous_key"),

@@ -10,38 +10,27 @@ from itertools import pairwise
 import psycopg2
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
 
 from peers import services
 from peers.models import AuditEvent, Interface, Peer
 from peers.states import State, standing
-from portal.access import brake, changes, revalidation
+from portal.access import revalidation
 from portal.access.answers import Gone
-from portal.access.changes import By
 from portal.access.questions import claim, settle
 from portal.access.revalidation import revalidate, unanswered
-from portal.models import HeldLoss, LossReason, RefreshToken, User
+from portal.models import LossReason, RefreshToken, User
 from tests import rows
 from tests.integration import provider_double as double_
 from tests.integration.conftest import use_providers
 from tests.integration.provider_double import DISCOVERY, TOKEN, USERINFO
-from tests.integration.refreshing import Refreshing
+from tests.integration.refreshing import BEYOND, entitled, now
 
 pytestmark = pytest.mark.usefixtures("database")
 
 EVERY = timedelta(minutes=5)
-BEYOND = timedelta(minutes=7)  # an interval with all of its jitter
-STAFF = frozenset({"employees"})
-
-
-@pytest.fixture
-def idp(settings):
-    made = Refreshing()
-    use_providers(settings, (made.provider(allowed_groups=STAFF, admin_groups=frozenset({"vpn-admins"})),))
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -50,34 +39,8 @@ def wg0(database):
 
 
 @pytest.fixture
-def hire(idp, wg0):
-    """Give a function that makes a person with a device, whose refresh token is due at once."""
-
-    def hired(name, **fields):
-        at = timezone.now()
-        person = rows.person(name, **fields)
-        User.objects.filter(pk=person.pk).update(issuer=idp.issuer)
-        person.refresh_from_db()
-        rows.peer(person, wg0, f"{name}'s laptop")
-        RefreshToken.objects.create(
-            person=person, provider="double", token=idp.token(name), obtained_at=at, due_at=at
-        )
-        return person
-
-    return hired
-
-
-@pytest.fixture
 def alice(hire):
     return hire("alice")
-
-
-def entitled():
-    return set(Peer.objects.entitled(timezone.now()).values_list("owner__sub", flat=True))
-
-
-def now(later=timedelta(0)):
-    return timezone.now() + later
 
 
 # --- Fine ---
@@ -508,151 +471,3 @@ def test_one_connection_is_held_however_many_are_asked_about(idp, hire, database
     watcher.join()
     assert max(seen) == 1
     assert 1 < idp.most_at_once <= 10
-
-
-# --- The brake ---
-
-
-def live(database, on):
-    """Have a gateway say that every peer is on the interface."""
-    database.sql(
-        "INSERT INTO peers_peerstatus (gateway, peer_id, public_key, present, since, endpoint, rx_bytes, tx_bytes, held, problem)"
-        " SELECT 'gw1', peer_id, public_key, true, now(), '', 0, 0, false, '' FROM peers_peerkey"
-    )
-
-
-@pytest.mark.parametrize(("people", "cut"), [(20, 5), (200, 20)])
-def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, database, people, cut, caplog):
-    for number in range(people):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(people)}
-    assert revalidate(now()) == {"gone": cut, "held": people - cut}
-    assert len(entitled()) == people - cut
-    later = timezone.now() + timedelta(minutes=30)
-    assert revalidate(later) == {"held": people - cut}  # it does not let go by itself
-    assert [record.msg for record in caplog.records if record.levelname == "ERROR"].count(
-        "identity_brake_engaged"
-    ) == 1
-    root = rows.person("root", is_superuser=True)
-    assert changes.release({}, agreed=people, by=By(root, "192.0.2.1"), at=now()) == people - cut
-    assert entitled() == set()
-    assert not HeldLoss.objects.exists()
-    released = AuditEvent.objects.filter(action="access_ended", actor=root)
-    assert released.count() == people - cut
-    assert AuditEvent.objects.get(action="release_access").new == {"people": people - cut}
-
-
-def test_the_only_loss_that_is_held_stays_held_when_those_before_it_count_no_more(idp, hire, wg0, database):
-    for number in range(6):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(6)}
-    assert revalidate(now()) == {"gone": 5, "held": 1}
-    database.sql(
-        "SET session_replication_role = replica; UPDATE peers_auditevent SET at = at - interval '11 minutes'"
-    )
-    assert revalidate(now(BEYOND)) == {"held": 1}
-    assert len(entitled()) == 1
-
-
-def test_what_the_brake_holds_goes_when_the_provider_recovers(idp, hire, wg0, database):
-    for number in range(8):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(8)}
-    assert revalidate(now()) == {"gone": 5, "held": 3}
-    idp.out = set()
-    assert revalidate(now(BEYOND)) == {"fine": 3}
-    assert not HeldLoss.objects.exists()
-    assert AuditEvent.objects.filter(action="loss_withdrawn").count() == 3
-
-
-def test_what_is_discarded_stays_and_is_asked_about_again(idp, hire, wg0, database):
-    for number in range(7):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(7)}
-    revalidate(now())
-    assert changes.discard(agreed=2, by=By(rows.person("root", is_superuser=True))) == 2
-    assert len(entitled()) == 2
-    assert revalidate(now(BEYOND)) == {"held": 2}
-
-
-def test_a_lost_group_is_held_as_a_refusal_is_and_only_where_it_counts(idp, hire, wg0, database):
-    Interface.objects.update(enrol_groups=["vpn"])
-    elsewhere = rows.interface("wg1")
-    for number in range(7):
-        rows.peer(hire(f"p{number}", groups_claim=["employees", "vpn"]), elsewhere)
-    live(database, wg0)
-    assert revalidate(now()) == {"fine": 5, "held": 2}
-    assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 2
-    assert list(HeldLoss.objects.values_list("reason", "groups")) == [("group_lost", ["employees"])] * 2
-    provider = {idp.issuer: idp.provider()}
-    assert changes.release(provider, agreed=2, by=By(rows.person("root")), at=now()) == 2
-    assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 0
-    assert Peer.objects.entitled(now()).filter(interface=elsewhere).count() == 7
-
-
-def test_an_administrators_rights_go_with_the_group_whatever_is_held(idp, hire, wg0, database):
-    Interface.objects.update(enrol_groups=["vpn-admins"])
-    for number in range(6):
-        hire(f"p{number}", groups_claim=["employees", "vpn-admins"], is_staff=True, is_superuser=True)
-    live(database, wg0)
-    assert revalidate(now()) == {"fine": 5, "held": 1}
-    assert not User.objects.filter(is_superuser=True).exists()
-    assert len(entitled()) == 1
-
-
-def test_an_administrators_act_and_a_lease_are_never_held(idp, hire, wg0, database):
-    for number in range(9):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(9)}
-    revalidate(now())
-    held = list(User.objects.filter(held_loss__isnull=False))
-    services.suspend_person(actor=services.Actor(), person=held[0], at=now(), reason="why")
-    User.objects.filter(pk=held[1].pk).update(signed_in_at=now() - timedelta(days=8))
-    assert entitled() == {person.sub for person in held[2:]}
-
-
-def test_signing_in_takes_a_person_out_of_what_is_held(idp, hire, wg0, database):
-    for number in range(6):
-        hire(f"p{number}")
-    live(database, wg0)
-    idp.out = {f"p{number}" for number in range(6)}
-    revalidate(now())
-    [held] = User.objects.filter(held_loss__isnull=False)
-    idp.is_person(held.sub, groups=["employees"])
-    idp.tokens["refresh_token"] = f"{held.sub}.9"
-    idp.sign_in(Client())
-    assert not HeldLoss.objects.exists()
-    assert entitled() == {held.sub}
-
-
-def end(person):
-    with transaction.atomic():
-        brake.queue()
-        return changes.end(person, LossReason.REFUSED, by=By(), at=now())
-
-
-def test_who_has_no_entitled_device_loses_access_without_counting_or_being_held(idp, hire, wg0, database):
-    for number in range(9):
-        hire(f"p{number}")
-    live(database, wg0)
-    Peer.objects.filter(owner__sub__in=["p0", "p1", "p7", "p8"]).update(suspended_at=now())
-    people = User.objects.filter(peers__isnull=False).order_by("sub")
-    assert [end(person) for person in people] == [True] * 9
-    last = User.objects.get(sub="p8")
-    assert end(last) is True  # twice
-    assert AuditEvent.objects.filter(action="access_ended", person=last).count() == 1
-
-
-def test_after_an_administrators_word_losses_are_counted_afresh(idp, hire, wg0, database):
-    for number in range(9):
-        hire(f"p{number}")
-    live(database, wg0)
-    people = list(User.objects.filter(peers__isnull=False).order_by("sub"))
-    assert [end(person) for person in people[:7]] == [True] * 5 + [False] * 2
-    assert changes.release({}, agreed=2, by=By(rows.person("root")), at=now()) == 2
-    assert [end(person) for person in people[7:]] == [True] * 2

@@ -27,6 +27,7 @@ ACTIONS: dict[str, str | Promise] = {
     "token_forgone": _("Signed out at the provider"),
     "access_ended": _("Access ended by the provider"),
     "groups_changed": _("Groups changed by the provider"),
+    "rights_changed": _("Administrator's rights changed"),
     "loss_held": _("Loss of access held back"),
     "loss_withdrawn": _("Held loss of access dropped"),
     "release_access": _("Held losses of access released"),

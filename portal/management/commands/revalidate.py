@@ -10,7 +10,7 @@ from portal.access.revalidation import revalidate
 from portal.rounds import go_round, must_stop
 
 PAUSE = 5  # seconds
-ENDS = ("fine", "gone", "held", "cannot_tell", "outdated")
+ENDS = ("fine", "gone", "held", "cannot_tell", "outdated", "released")
 
 
 class Command(BaseCommand):
@@ -27,5 +27,5 @@ class Command(BaseCommand):
 
 
 def _words(outcomes: Counter[str]) -> str:
-    """Return such as "fine 41, gone 1, held 0, cannot_tell 0, outdated 0"."""
+    """Return such as "fine 41, gone 1, held 0, cannot_tell 0, outdated 0, released 0"."""
     return ", ".join(f"{end} {outcomes[end]}" for end in ENDS)

@@ -1,0 +1,91 @@
+"""Do with what the identity brake holds as an administrator decides: on record at once, carried out in small steps."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from peers.models import Peer
+from portal.access import brake, changes
+from portal.access.changes import By
+from portal.models import HeldLoss, LossReason, User
+
+STEP = 50  # people: whoever signs in meanwhile waits for one step, not for all
+
+
+class MoreHeld(Exception):
+    """More is held than whoever decides about it was shown."""
+
+
+@transaction.atomic
+def release(*, agreed: int, by: By, at: datetime) -> int:
+    """Let all that the brake holds be carried out, and return of how many people; ``carry_out`` does it.
+
+    Raise MoreHeld when it is more than was ``agreed`` to.
+    """
+    people = _held(agreed).update(released_at=at, released_by=by.person)
+    by.record("release_access", None, new={"people": people})
+    return people
+
+
+@transaction.atomic
+def discard(*, agreed: int, by: By) -> int:
+    """Forget all that the brake holds, and return how much it was; the provider is asked again in its turn.
+
+    Raise MoreHeld when it is more than was ``agreed`` to.
+    """
+    held = _held(agreed)
+    people = list(User.objects.filter(held_loss__in=held))
+    held.delete()
+    by.record("discard_access", None, new={"people": len(people)})
+    by.record_each("loss_withdrawn", people)
+    return len(people)
+
+
+def carry_out(at: datetime, *, stopped: Callable[[], bool]) -> int:
+    """Carry out what is released, and what would take nothing off an interface any more; return of how many people.
+
+    What is left when it is ``stopped``, which is asked between two steps, waits for the next time.
+    """
+    people = 0
+    while not stopped() and (step := _carry_out_some(at)):
+        people += step
+    return people
+
+
+def _held(agreed: int) -> QuerySet[HeldLoss]:
+    """Return what waits for a word, once nothing more can be held; raise MoreHeld."""
+    brake.queue()
+    held = HeldLoss.objects.undecided()
+    if held.count() > agreed:
+        raise MoreHeld
+    return held
+
+
+@transaction.atomic
+def _carry_out_some(at: datetime) -> int:
+    brake.queue()
+    entitled = Peer.objects.entitled(Now()).filter(owner=OuterRef("person"))
+    ready = HeldLoss.objects.filter(Q(released_at__isnull=False) | ~Exists(entitled))
+    found = list(ready.order_by("person").values_list("pk", flat=True)[:STEP])
+    people = User.objects.select_for_update(no_key=True).order_by("pk").in_bulk(found)
+    still = HeldLoss.objects.filter(
+        pk__in=found
+    )  # for until the lock an administrator may have suspended some
+    losses = list(still.select_related("released_by").order_by("person"))
+    still.delete()
+    for loss in losses:
+        _carry_out(loss, people[loss.pk], at)
+    return len(found)
+
+
+def _carry_out(loss: HeldLoss, person: User, at: datetime) -> None:
+    by = By(loss.released_by)
+    if loss.groups is None:
+        changes.end(person, LossReason(loss.reason), by=by, at=at, released=True)
+        return
+    provider = next((known for known in settings.OIDC_PROVIDERS if known.issuer == person.issuer), None)
+    changes.regroup(person, provider, frozenset(loss.groups), by=by, at=at, released=True)
