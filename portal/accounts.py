@@ -55,7 +55,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     sessions.close(request)
     url = farewell(proved)
     if url and proved and ends_refresh_token(proved) and isinstance(person, User):
-        forgo_token(person, by=By(person, source(request)), at=at)
+        forgo_token(person, why="signed_out", by=By(person, source(request)), at=at)
     # In the page, not in a Refresh header: proxies refuse headers as long as an id_token.
     return render(request, "account/signing_out.html", {"url": url}) if url else redirect("signed_out")
 

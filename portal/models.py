@@ -6,6 +6,7 @@ from typing import Any, Self
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from portal.encryption import EncryptedField
@@ -107,8 +108,9 @@ class User(AbstractBaseUser, PermissionsMixin):
 class RefreshToken(models.Model):
     """What the provider is asked with whether a person's access lasts; a new sign-in or a rotation replaces it.
 
-    ``obtained_at`` names this token: an answer to an earlier one says nothing. ``failing_since`` is when the provider
-    first gave no answer that can be believed, null since it last gave one; ``trouble`` is the latest failure's word.
+    ``obtained_at`` names this token: an answer to an earlier one says nothing. ``unsure``: an answer to it may have been
+    lost, and with it the token that takes its place. ``failing_since`` is when the provider first gave no answer that can
+    be believed, null since it last gave one; ``trouble`` is the latest failure's word.
     """
 
     person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="refresh_token")
@@ -119,6 +121,7 @@ class RefreshToken(models.Model):
         help_text="Not to be asked before; while it is being asked, not by another."
     )
     answered_at = models.DateTimeField(null=True, help_text="When the provider last answered for the person.")
+    unsure = models.BooleanField(default=False)
     failing_since = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
     trouble = models.CharField(max_length=40, blank=True)
@@ -151,7 +154,9 @@ class HeldLoss(models.Model):
     person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="held_loss")
     reason = models.CharField(max_length=12, choices=LossReason.choices)
     groups = ArrayField(models.CharField(max_length=255), null=True)
-    found_at = models.DateTimeField()
+    found_at = models.DateTimeField(
+        db_default=Now()
+    )  # by one clock: what came later is told from what was seen
     released_at = models.DateTimeField(null=True)
     released_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
 

@@ -4,12 +4,12 @@ import logging
 import signal
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 logger = logging.getLogger(__name__)
 
 ENDS = {signal.SIGTERM, signal.SIGINT}
-PAUSE_WITHOUT_DATABASE = 10  # seconds
+PAUSE_AFTER_FAILURE = 10  # seconds
 
 
 def go_round(work: Callable[[], object], *, pause: int) -> None:
@@ -25,10 +25,14 @@ def must_stop() -> bool:
 
 
 def _round(work: Callable[[], object], pause: int) -> int:
-    """Do the work, and return for how many seconds to wait then."""
+    """Do the work, and return for how many seconds to wait then; what it fails of is on record, and it is tried again."""
     try:
         work()
     except (OperationalError, InterfaceError):
         logger.exception("database_away")
-        return max(pause, PAUSE_WITHOUT_DATABASE)
-    return pause
+    except Exception:
+        logger.exception("round_failed")
+    else:
+        return pause
+    connection.close()
+    return max(pause, PAUSE_AFTER_FAILURE)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -29,10 +30,10 @@ AT_ONCE = 5  # seconds that releasing may take; what is left then goes on withou
 
 
 class WordForm(forms.Form):
-    """What is to happen, and how many people the administrator was shown: what is held beyond was never agreed to."""
+    """What is to happen, and until when what is held was shown to the administrator: they never agreed to anything later."""
 
     word = forms.ChoiceField(choices=[("release", ""), ("discard", "")])
-    held = forms.IntegerField(min_value=1)
+    seen = forms.DateTimeField()
 
 
 def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
@@ -42,35 +43,34 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
     def held_losses(request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("portal.change_user"):
             raise PermissionDenied
-        held = HeldLoss.objects.undecided().count()
         if request.method != "POST":
-            return _page(site, request, held, HTTPStatus.OK)
+            return _page(site, request, HTTPStatus.OK)
         form = WordForm(request.POST)
         if not form.is_valid():
-            return _page(site, request, held, HTTPStatus.BAD_REQUEST)
+            return _page(site, request, HTTPStatus.BAD_REQUEST)
         try:
             _carry_out(request, **form.cleaned_data)
         except MoreHeld:
-            return _page(site, request, HeldLoss.objects.undecided().count(), HTTPStatus.CONFLICT)
+            return _page(site, request, HTTPStatus.CONFLICT)
         return HttpResponseRedirect(reverse("admin:index"))
 
     return held_losses
 
 
-def _carry_out(request: HttpRequest, word: str, held: int) -> None:
-    """Do what was decided about at most ``held`` people; raise MoreHeld."""
+def _carry_out(request: HttpRequest, word: str, seen: datetime) -> None:
+    """Do what was decided about what is held since ``seen`` at the latest; raise MoreHeld."""
     by = By(request.user if isinstance(request.user, User) else None, source(request))
     if word == "release":
-        return _release(request, held, by)
-    count = discard(agreed=held, by=by)
+        return _release(request, seen, by)
+    count = discard(seen=seen, by=by)
     messages.success(request, ngettext("Kept: %d person.", "Kept: %d people.", count) % count)
     return None
 
 
-def _release(request: HttpRequest, held: int, by: By) -> None:
+def _release(request: HttpRequest, seen: datetime, by: By) -> None:
     """Have it carried out, as much of it as can be at once."""
     at, until = timezone.now(), time.monotonic() + AT_ONCE
-    count = release(agreed=held, by=by, at=at)
+    count = release(seen=seen, by=by, at=at)
     carry_out(at, stopped=lambda: time.monotonic() > until)
     left = HeldLoss.objects.released().count()
     words = ngettext("Access ended: %d person.", "Access ended: %d people.", count - left)
@@ -80,13 +80,15 @@ def _release(request: HttpRequest, held: int, by: By) -> None:
         messages.warning(request, words % left)
 
 
-def _page(site: AdminSite, request: HttpRequest, held: int, status: HTTPStatus) -> HttpResponse:
+def _page(site: AdminSite, request: HttpRequest, status: HTTPStatus) -> HttpResponse:
     rows = _rows()
+    held, seen = HeldLoss.objects.undecided().aggregate(Count("pk"), Max("found_at")).values()
     context: dict[str, Any] = {
         **site.each_context(request),
         "title": _("Access held back"),
         "opts": User._meta,  # noqa: SLF001  # Django's documented API
         "held": held,
+        "seen": seen.isoformat() if seen else "",
         "losses": losses.described(rows[:SHOWN]),
         "sees_devices": request.user.has_perm("peers.view_peer"),
         "more": max(0, held - SHOWN),

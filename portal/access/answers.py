@@ -37,14 +37,15 @@ Answer = Fine | Gone | CannotTell
 def read(provider: Provider, claims: dict[str, Any], known: frozenset[str]) -> Answer:
     """Return what the claims mean for a person whose groups were ``known`` until now.
 
-    ``active`` is SCIM's word (RFC 7643, section 4.1.1). Where groups were named before, their absence is no word on them:
-    a provider that forgets a claim must not cut everyone off.
+    ``active`` is SCIM's word (RFC 7643, section 4.1.1). Where groups were named before, or some must let in, their absence
+    is no word on them: a provider that forgets a claim must not cut everyone off.
     """
     if claims.get("active") is False:
         return Gone(LossReason.DISABLED)
     groups = named_groups(provider, claims)
     if groups is None:
-        return CannotTell("no_groups") if known and provider.groups_claim else Fine(None)
+        asked_for = bool(provider.groups_claim) and (bool(known) or provider.allowed_groups is not None)
+        return CannotTell("no_groups") if asked_for else Fine(None)
     if provider.allowed_groups is not None and not provider.allowed_groups & groups:
         return Gone(LossReason.GROUP_LOST, groups)
     return Fine(groups)

@@ -1,6 +1,5 @@
 """The brake for identity: when the provider's word would cut many people off at once, hold it until somebody looked."""
 
-import logging
 from datetime import timedelta
 
 from django.db import connection
@@ -10,14 +9,12 @@ from django.db.models.functions import Now
 from peers.models import AuditEvent, PeerStatus
 from portal.models import HeldLoss
 
-logger = logging.getLogger(__name__)
-
 WITHIN = timedelta(minutes=10)
 AT_LEAST, SHARE = 5, 0.10
-WORD = ("access_ended", "groups_changed")  # the audit's actions that follow from a provider's word
+COUNTED = ("access_ended", "groups_changed")  # the audit's actions that follow from a provider's word
 
 
-def queue() -> None:
+def lock() -> None:
     """Wait until nobody else changes access, and have them wait until this transaction ends: losses are counted.
 
     Call it first: whoever holds a person's row and then waits here could wait for ever.
@@ -35,7 +32,7 @@ def holds(person: int) -> bool:
     if HeldLoss.objects.undecided().exists():
         return True
     cut = _cut_of_late() | {person}
-    return len(cut) > max(AT_LEAST, int(len(_with_live_peers() | cut) * SHARE))
+    return len(cut) > max(AT_LEAST, int((len(cut) + _others_with_live_peers(cut)) * SHARE))
 
 
 def _cut_of_late() -> set[int]:
@@ -46,9 +43,10 @@ def _cut_of_late() -> set[int]:
     events = AuditEvent.objects.filter(at__gt=Now() - WITHIN)
     if word := events.filter(action="release_access").order_by("-at").values_list("at", flat=True).first():
         events = events.filter(at__gt=word)
-    unasked = events.filter(Q(actor=None) | Q(actor=F("person")), action__in=WORD, new__devices__gt=0)
+    unasked = events.filter(Q(actor=None) | Q(actor=F("person")), action__in=COUNTED, new__devices__gt=0)
     return set(unasked.values_list("person", flat=True))
 
 
-def _with_live_peers() -> set[int]:
-    return set(PeerStatus.objects.filter(present=True).values_list("peer__owner", flat=True).distinct())
+def _others_with_live_peers(cut: set[int]) -> int:
+    on = PeerStatus.objects.filter(present=True, peer__owner__isnull=False).exclude(peer__owner__in=cut)
+    return on.values("peer__owner").distinct().count()

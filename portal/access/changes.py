@@ -52,14 +52,17 @@ def end(
 ) -> bool:
     """End the access of a locked person, or hold that; say whether it has ended. ``groups`` are what the provider names.
 
-    Call it after ``brake.queue``. Ended twice changes nothing. What was ``released`` is not held again.
+    Call it after ``brake.lock``. Ended twice changes nothing. What was ``released`` is not held again. An administrator's
+    rights go with their groups, whatever else is held: that cuts no tunnel.
     """
-    if person.access_ended_at is not None:
-        return True
-    cut = _entitled(person).count()
-    if cut and not released and brake.holds(person.pk):
-        return _hold(person, reason, None, by=by, at=at)
-    _end(person, reason, by=by, at=at, cut=cut)
+    if reason == LossReason.GROUP_LOST:
+        _set_rights(person, is_admin=False, by=by)
+    if person.access_ended_at is None:
+        cut = _entitled(person).count()
+        if cut and not released and brake.holds(person.pk):
+            _hold(person, reason, None, by=by)
+            return False
+        _end(person, reason, by=by, at=at, cut=cut)
     if groups is not None:
         person.groups_claim = sorted(groups)
         person.save(update_fields=["groups_claim"])
@@ -72,12 +75,11 @@ def regroup(
     groups: frozenset[str],
     *,
     by: By,
-    at: datetime,
     released: bool = False,
 ) -> bool:
     """Give a locked person the groups that the provider names, or hold that; say whether they have them.
 
-    Call it after ``brake.queue``. Only what takes an entitled device off can be held; what is no longer lost is not held.
+    Call it after ``brake.lock``. Only what takes an entitled device off can be held; what is no longer lost is not held.
     An administrator's rights go with their group, whatever else is held: that cuts no tunnel.
     """
     cut = _lost_without(groups, person)
@@ -86,7 +88,8 @@ def regroup(
     if not (held and is_admin):
         _set_rights(person, is_admin=is_admin, by=by)
     if held:
-        return _hold(person, LossReason.GROUP_LOST, groups, by=by, at=at)
+        _hold(person, LossReason.GROUP_LOST, groups, by=by)
+        return False
     withdraw(person, by=by)
     _regroup(person, groups, by=by, cut=cut)
     return True
@@ -99,17 +102,18 @@ def withdraw(person: User, *, by: By) -> None:
 
 
 @transaction.atomic
-def forgo_token(person: User, *, by: By, at: datetime) -> None:
-    """Do without the person's refresh token, which is about to end at the provider: the lease is a short one from now.
+def forgo_token(person: User, *, why: str, by: By, at: datetime) -> None:
+    """Do without the person's refresh token, which has ended at the provider or soon will: the lease is a short one from now.
 
-    Asked with a token that has ended, the provider would refuse, and devices would go off because somebody signed out.
+    Asked with a token that has ended, the provider would refuse, and devices would go off because somebody signed out
+    (``why`` is ``signed_out``) or because an answer with another token never arrived (``answer_lost``).
     """
     row = User.objects.select_for_update(no_key=True).get(pk=person.pk)
     if row.signed_in_at is None or not RefreshToken.objects.filter(person=row).delete()[0]:
         return
     row.lease_limit = at - row.signed_in_at + settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN
     row.save(update_fields=["lease_limit"])
-    by.record("token_forgone", row)
+    by.record("token_forgone", row, new={"why": why})
 
 
 def _entitled(person: User) -> QuerySet[Peer]:
@@ -129,8 +133,6 @@ def _end(person: User, reason: LossReason, *, by: By, at: datetime, cut: int) ->
     """
     person.access_ended_at, person.access_end_reason = at, reason
     person.save(update_fields=["access_ended_at", "access_end_reason"])
-    if reason == LossReason.GROUP_LOST:
-        _set_rights(person, is_admin=False, by=by)
     RefreshToken.objects.filter(person=person).delete()
     HeldLoss.objects.filter(person=person).delete()
     sessions.forget(person)
@@ -158,14 +160,13 @@ def _regroup(person: User, groups: frozenset[str], *, by: By, cut: int) -> None:
         by.record("groups_changed", person, old={"groups": old}, new={"groups": new, "devices": cut})
 
 
-def _hold(person: User, reason: LossReason, groups: frozenset[str] | None, *, by: By, at: datetime) -> bool:
+def _hold(person: User, reason: LossReason, groups: frozenset[str] | None, *, by: By) -> None:
     kept = None if groups is None else sorted(groups)
     if HeldLoss.objects.filter(person=person, reason=reason, groups=kept).exists():
-        return False
+        return
     if not HeldLoss.objects.undecided().exists():
         logger.error("identity_brake_engaged")
     # A loss that has changed is another one: what was said of the one before does not hold for it.
     HeldLoss.objects.filter(person=person).delete()
-    HeldLoss.objects.create(person=person, reason=reason, groups=kept, found_at=at)
+    HeldLoss.objects.create(person=person, reason=reason, groups=kept)
     by.record("loss_held", person, new={"why": str(reason), **({} if kept is None else {"groups": kept})})
-    return False

@@ -17,31 +17,33 @@ STEP = 50  # people: whoever signs in meanwhile waits for one step, not for all
 
 
 class MoreHeld(Exception):
-    """More is held than whoever decides about it was shown."""
+    """Something is held that whoever decides was not shown."""
 
 
 @transaction.atomic
-def release(*, agreed: int, by: By, at: datetime) -> int:
+def release(*, seen: datetime, by: By, at: datetime) -> int:
     """Let all that the brake holds be carried out, and return of how many people; ``carry_out`` does it.
 
-    Raise MoreHeld when it is more than was ``agreed`` to.
+    Raise MoreHeld when anything is held since ``seen``, the latest ``found_at`` that the administrator was shown.
     """
-    people = _held(agreed).update(released_at=at, released_by=by.person)
-    by.record("release_access", None, new={"people": people})
+    people = _held(seen).update(released_at=at, released_by=by.person)
+    if people:
+        by.record("release_access", None, new={"people": people})
     return people
 
 
 @transaction.atomic
-def discard(*, agreed: int, by: By) -> int:
-    """Forget all that the brake holds, and return how much it was; the provider is asked again in its turn.
+def discard(*, seen: datetime, by: By) -> int:
+    """Forget all that the brake holds, and return of how many people; the provider is asked again in its turn.
 
-    Raise MoreHeld when it is more than was ``agreed`` to.
+    Raise MoreHeld when anything is held since ``seen``.
     """
-    held = _held(agreed)
+    held = _held(seen)
     people = list(User.objects.filter(held_loss__in=held))
     held.delete()
-    by.record("discard_access", None, new={"people": len(people)})
-    by.record_each("loss_withdrawn", people)
+    if people:
+        by.record("discard_access", None, new={"people": len(people)})
+        by.record_each("loss_withdrawn", people)
     return len(people)
 
 
@@ -56,18 +58,18 @@ def carry_out(at: datetime, *, stopped: Callable[[], bool]) -> int:
     return people
 
 
-def _held(agreed: int) -> QuerySet[HeldLoss]:
+def _held(seen: datetime) -> QuerySet[HeldLoss]:
     """Return what waits for a word, once nothing more can be held; raise MoreHeld."""
-    brake.queue()
+    brake.lock()
     held = HeldLoss.objects.undecided()
-    if held.count() > agreed:
+    if held.filter(found_at__gt=seen).exists():
         raise MoreHeld
     return held
 
 
 @transaction.atomic
 def _carry_out_some(at: datetime) -> int:
-    brake.queue()
+    brake.lock()
     entitled = Peer.objects.entitled(Now()).filter(owner=OuterRef("person"))
     ready = HeldLoss.objects.filter(Q(released_at__isnull=False) | ~Exists(entitled))
     found = list(ready.order_by("person").values_list("pk", flat=True)[:STEP])
@@ -88,4 +90,4 @@ def _carry_out(loss: HeldLoss, person: User, at: datetime) -> None:
         changes.end(person, LossReason(loss.reason), by=by, at=at, released=True)
         return
     provider = next((known for known in settings.OIDC_PROVIDERS if known.issuer == person.issuer), None)
-    changes.regroup(person, provider, frozenset(loss.groups), by=by, at=at, released=True)
+    changes.regroup(person, provider, frozenset(loss.groups), by=by, released=True)

@@ -15,24 +15,18 @@ from portal.access.changes import By
 from portal.models import LossReason, RefreshToken, User
 from portal.oidc_config import Provider
 
-CLAIMED = timedelta(
-    minutes=1
-)  # that a question is left to whoever asks it: two calls of five seconds are well within
+# That a question is left to whoever asks it: two calls of five seconds are well within.
+CLAIMED = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
 JITTER = 0.2  # of a pause, either way: people who signed in together are not asked about together for ever
-
-
-ASKED = "asked"  # and no answer yet: whoever asked may be gone, and the answer with them
-# After these the provider may have given out another token that never arrived.
-LOST = {ASKED, "timeout", "ConnectionError", "ChunkedEncodingError", "ReadTimeout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Whether a person's access lasts, asked with the token of ``obtained_at``; ``known`` are their groups until now.
 
-    ``provider`` is None when the settings know it no more. ``unsure``: an answer to this token was lost, and with it
-    perhaps the token that takes its place.
+    ``provider`` is None when the settings know it no more. ``unsure``: an answer to this token may have been lost, and
+    with it the token that takes its place.
     """
 
     person: int
@@ -51,8 +45,9 @@ def watched(at: datetime) -> Q:
     """
     conditions = (condition for name, condition in entitlement(at).items() if name != "admitted")
     peers = Peer.objects.alias(lease_until=LEASE_UNTIL).filter(*conditions, owner=OuterRef("person"))
+    longest_session = max(settings.LATCHKEY_SESSION_AGE, settings.LATCHKEY_ADMIN_SESSION_AGE)
     signed_in = Q(
-        person__signed_in_at__gt=at - settings.LATCHKEY_SESSION_AGE,
+        person__signed_in_at__gt=at - longest_session,
         person__is_active=True,
         person__access_ended_at=None,
     )
@@ -60,18 +55,21 @@ def watched(at: datetime) -> Q:
 
 
 def _due(at: datetime) -> Q:
-    """Return the condition that it is time; what is due absurdly late was written while the clock was wrong."""
+    """Return the condition that it was time by ``at``; what is due absurdly late was written while the clock was wrong."""
     longest = 2 * max(LONGEST_PAUSE, settings.LATCHKEY_REVALIDATE_EVERY)
     return Q(due_at__lte=at) | Q(due_at__gt=at + longest)
 
 
 @transaction.atomic
-def claim(at: datetime, count: int) -> list[Question]:
-    """Return up to ``count`` questions that are due, and leave them to nobody else for a minute."""
+def claim(at: datetime, count: int, *, due_by: datetime | None = None) -> list[Question]:
+    """Return up to ``count`` questions that are due, by ``due_by`` where that is given, and leave them to nobody else for a minute.
+
+    Whoever claims may die with the answer on its way: until it is settled, the token may be spent.
+    """
     due = RefreshToken.objects.select_for_update(skip_locked=True, of=("self",)).select_related("person")
-    rows = list(due.filter(watched(at), _due(at)).order_by("due_at")[:count])
+    rows = list(due.filter(watched(at), _due(due_by or at)).order_by("due_at")[:count])
     claimed = RefreshToken.objects.filter(pk__in=[row.pk for row in rows])
-    claimed.update(due_at=at + CLAIMED, trouble=ASKED)
+    claimed.update(due_at=at + CLAIMED, unsure=True)
     return [_question(row) for row in rows]
 
 
@@ -83,35 +81,35 @@ def rotate(question: Question, refresh_token: str, *, at: datetime) -> bool:
     )
     if (row := rows.first()) is None:
         return False
-    row.token, row.obtained_at = refresh_token, at
-    row.save(update_fields=["token", "obtained_at"])
+    row.token, row.obtained_at, row.unsure = refresh_token, at, False
+    row.save(update_fields=["token", "obtained_at", "unsure"])
     return True
 
 
 @transaction.atomic
 def settle(question: Question, answer: Answer, *, at: datetime) -> str:
     """Do what the answer means, if it is still the question, and return the word for what came of it."""
-    brake.queue()
+    brake.lock()
     person = User.objects.select_for_update(no_key=True).get(pk=question.person)
     rows = RefreshToken.objects.select_for_update().filter(person=person, obtained_at=question.obtained_at)
     if (row := rows.first()) is None:
         return "outdated"
+    row.unsure = question.unsure
     match answer:
         case CannotTell():
             _put_off(row, answer, at)
             return "cannot_tell"
         case Gone(reason=LossReason.REFUSED) if question.unsure:
             # Perhaps it only refuses what a lost answer has spent: that is no word on the person.
-            changes.forgo_token(person, by=By(), at=at)
+            changes.forgo_token(person, why="answer_lost", by=By(), at=at)
             return "cannot_tell"
         case Gone():
             _answered(row, at)
-            return (
-                "gone" if changes.end(person, answer.reason, by=By(), at=at, groups=answer.groups) else "held"
-            )
+            ended = changes.end(person, answer.reason, by=By(), at=at, groups=answer.groups)
+            return "gone" if ended else "held"
         case Fine():
             _answered(row, at)
-            return _fine(person, question.provider, answer.groups, at)
+            return _fine(person, question.provider, answer.groups)
 
 
 def next_question(at: datetime) -> datetime:
@@ -119,11 +117,11 @@ def next_question(at: datetime) -> datetime:
     return at + _about(settings.LATCHKEY_REVALIDATE_EVERY)
 
 
-def _fine(person: User, provider: Provider | None, groups: frozenset[str] | None, at: datetime) -> str:
+def _fine(person: User, provider: Provider | None, groups: frozenset[str] | None) -> str:
     if groups is None or provider is None:
         changes.withdraw(person, by=By())
         return "fine"
-    return "fine" if changes.regroup(person, provider, groups, by=By(), at=at) else "held"
+    return "fine" if changes.regroup(person, provider, groups, by=By()) else "held"
 
 
 def _question(row: RefreshToken) -> Question:
@@ -135,14 +133,14 @@ def _question(row: RefreshToken) -> Question:
         provider=next((provider for provider in known if provider.issuer == row.person.issuer), None),
         token=row.token,
         obtained_at=row.obtained_at,
-        unsure=row.trouble in LOST,
+        unsure=row.unsure,
     )
 
 
 def _answered(row: RefreshToken, at: datetime) -> None:
     row.answered_at, row.due_at = at, next_question(at)
     row.failing_since, row.failures, row.trouble = None, 0, ""
-    row.save(update_fields=["answered_at", "due_at", "failing_since", "failures", "trouble"])
+    row.save(update_fields=["answered_at", "due_at", "unsure", "failing_since", "failures", "trouble"])
 
 
 def _put_off(row: RefreshToken, answer: CannotTell, at: datetime) -> None:
@@ -150,12 +148,9 @@ def _put_off(row: RefreshToken, answer: CannotTell, at: datetime) -> None:
     row.failing_since = row.failing_since or at
     pause = settings.LATCHKEY_REVALIDATE_EVERY * 2 ** min(row.failures, 12)
     pause = max(_about(pause), timedelta(seconds=answer.retry_after or 0))
-    row.failures, row.trouble, row.due_at = (
-        row.failures + 1,
-        answer.failure[:40],
-        at + min(pause, LONGEST_PAUSE),
-    )
-    row.save(update_fields=["failing_since", "failures", "trouble", "due_at"])
+    row.failures, row.trouble = row.failures + 1, answer.failure[:40]
+    row.due_at = at + min(pause, LONGEST_PAUSE)
+    row.save(update_fields=["failing_since", "failures", "trouble", "unsure", "due_at"])
 
 
 def _about(pause: timedelta) -> timedelta:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from portal.access import decision, questions
 from portal.access.answers import Answer, CannotTell, Gone, read
@@ -28,15 +28,15 @@ from portal.oidc_config import Provider
 logger = logging.getLogger(__name__)
 
 DATABASE_BACK_WITHIN = 30  # seconds, for a token that was rotated and not yet committed
+DESCRIBED_FOR = 60  # seconds that a provider's description, or its trouble, is taken for what it was
 ALARM_EVERY = 300  # seconds between two records of the same alarm
-
 
 Kept = TypeVar("Kept")
 
 
 @dataclass(slots=True)
 class Asked:
-    """A question that is with its provider: what follows from the answer, and what it answered before."""
+    """A question that is with its provider: what it answered so far, and where to ask it on."""
 
     question: Question
     provider: Provider
@@ -45,13 +45,13 @@ class Asked:
 
 
 class Round:
-    """The questions that are due at ``at``. Answers are heard in this thread, which alone has a connection."""
+    """The questions that are due at ``begun``. Answers are heard in this thread, which alone has a connection."""
 
-    def __init__(self, at: datetime, pool: ThreadPoolExecutor) -> None:
-        self._begun, self._begun_at, self.pool = at, time.monotonic(), pool
+    def __init__(self, begun: datetime, pool: ThreadPoolExecutor) -> None:
+        self.begun, self._begun_at, self._pool = begun, time.monotonic(), pool
         self.outcomes: Counter[str] = Counter()
         self._running: dict[Future[dict[str, Any]], Asked] = {}
-        self._documents: dict[str, dict[str, Any] | ProviderTrouble] = {}
+        self._documents: dict[str, tuple[datetime, dict[str, Any] | ProviderTrouble]] = {}
 
     def __len__(self) -> int:
         """Return how many questions are with their providers."""
@@ -60,97 +60,136 @@ class Round:
     @property
     def at(self) -> datetime:
         """What time it is in this round: a long one must not judge tokens, or claim questions, by when it began."""
-        return self._begun + timedelta(seconds=time.monotonic() - self._begun_at)
+        return self.begun + timedelta(seconds=time.monotonic() - self._begun_at)
 
     def ask(self, question: Question) -> None:
-        if question.provider is None:
-            return self._settle(question, CannotTell("not_configured"))
-        if not question.token:  # no key of ours opens it: the provider would refuse what is no token
-            return self._settle(question, CannotTell("unreadable_token"))
-        document = self._document(question.provider)
-        if isinstance(document, ProviderTrouble):
-            return self._settle(question, CannotTell(document.failure, document.retry_after))
-        asked = Asked(question, question.provider, document)
-        self._running[self.pool.submit(refresh, asked.provider, document, question.token)] = asked
-        return None
+        try:
+            asked = self._prepared(question)
+        except ProviderTrouble as trouble:
+            self._settle(question, CannotTell(trouble.failure, trouble.retry_after))
+        else:
+            self._running[self._pool.submit(refresh, asked.provider, asked.document, question.token)] = asked
 
     def hear(self) -> None:
         """Wait until there is an answer, and do what follows."""
         for call in wait(self._running, return_when=FIRST_COMPLETED).done:
             asked = self._running.pop(call)
-            try:
-                self._go_on(asked, call.result())
-            except StaleSignInError:
-                self._settle(asked.question, Gone(LossReason.REFUSED))
-            except ProviderTrouble as trouble:
-                self._settle(asked.question, CannotTell(trouble.failure, trouble.retry_after))
-            except (OperationalError, InterfaceError):
-                raise
-            except Exception:
-                # One person's odd answer must not end the round: others' rotated tokens are on their way.
-                logger.exception("question_failed")
-                self._settle(asked.question, CannotTell("unexpected"))
+            if not asked.tokens:
+                self._hear_tokens(asked, call)
+            else:
+                self._settle(asked.question, self._read(asked, call))
 
-    def _go_on(self, asked: Asked, answer: dict[str, Any]) -> None:
-        if asked.tokens:
-            self._settle(asked.question, self._read(asked, answer))
-        elif (question := self._kept(asked.question, answer)) is None:
+    def _prepared(self, question: Question) -> Asked:
+        """Return what to ask and where; raise ProviderTrouble when that is not known, and so nothing is asked."""
+        if question.provider is None:
+            raise ProviderTrouble("not_configured")
+        if not question.token:  # no key of ours opens it: the provider would refuse what is no token
+            raise ProviderTrouble("unreadable_token")
+        return Asked(question, question.provider, self._document(question.provider))
+
+    def _hear_tokens(self, asked: Asked, call: Future[dict[str, Any]]) -> None:
+        """Keep a rotated token before anything else, for the one before may be worthless; then ask about the person."""
+        try:
+            tokens = call.result()
+        except StaleSignInError:
+            return self._settle(asked.question, Gone(LossReason.REFUSED))
+        except ProviderTrouble as trouble:
+            question = replace(asked.question, unsure=asked.question.unsure or not trouble.is_refusal)
+            return self._settle(question, CannotTell(trouble.failure, trouble.retry_after))
+        except Exception:
+            logger.exception("question_failed")
+            return self._settle(replace(asked.question, unsure=True), CannotTell("unexpected"))
+        kept = self._kept(asked.question, tokens)
+        if kept is None:
             self.outcomes["outdated"] += 1
-        else:
-            asked.question, asked.tokens = question, answer
-            self._running[self.pool.submit(userinfo, asked.document, answer["access_token"])] = asked
+            return None
+        asked.question, asked.tokens = kept, tokens
+        self._running[self._pool.submit(userinfo, asked.document, tokens["access_token"])] = asked
+        return None
 
     def _kept(self, question: Question, tokens: dict[str, Any]) -> Question | None:
-        """Return the question once a rotated token is committed, for the one before may be worthless; None: outdated."""
+        """Return the question as it goes on, once its token is committed; None: it is outdated."""
         rotated, at = refresh_token_in(tokens), self.at
         if rotated in {"", question.token}:
-            return question
+            # A token that cannot be kept may have taken the place of the question's all the same.
+            return replace(question, unsure=not rotated and bool(tokens.get("refresh_token")))
         if not _patiently(lambda: questions.rotate(question, rotated, at=at)):
             return None
-        return replace(question, token=rotated, obtained_at=at)
+        return replace(question, token=rotated, obtained_at=at, unsure=False)
 
-    def _read(self, asked: Asked, claims: dict[str, Any]) -> Answer:
-        """Return what the claims mean; an id_token that came with the tokens is checked as at a sign-in."""
-        given = asked.tokens.get("id_token")
-        signed = id_token.checked(asked.provider, given, at=self.at) if given else {"sub": claims.get("sub")}
-        if {signed["sub"], claims.get("sub")} != {asked.question.sub}:
-            raise ProviderTrouble("sub_mismatch")
-        return read(asked.provider, {**signed, **claims}, asked.question.known)
+    def _read(self, asked: Asked, call: Future[dict[str, Any]]) -> Answer:
+        """Return what the claims mean; one person's odd answer must not end the round, for others' tokens are on their way."""
+        try:
+            return _patiently(lambda: _answer(asked, call.result(), self.at))
+        except ProviderTrouble as trouble:
+            return CannotTell(trouble.failure, trouble.retry_after)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("question_failed")
+            return CannotTell("unexpected")
 
-    def _document(self, provider: Provider) -> dict[str, Any] | ProviderTrouble:
-        """Return the provider's description, or its trouble; a provider that is down is waited for once a round."""
-        if provider.id not in self._documents:
-            try:
-                self._documents[provider.id] = discovery.document(provider)
-            except ProviderTrouble as trouble:
-                self._documents[provider.id] = trouble
-        return self._documents[provider.id]
+    def _document(self, provider: Provider) -> dict[str, Any]:
+        """Return the provider's description; raise its trouble, which is not tried again for each person."""
+        known_at, known = self._documents.get(provider.id, (self.begun, None))
+        if known is None or self.at - known_at > timedelta(seconds=DESCRIBED_FOR):
+            known = _patiently(lambda: _described(provider))
+            self._documents[provider.id] = self.at, known
+        if isinstance(known, ProviderTrouble):
+            raise known.with_traceback(None)
+        return known
 
     def _settle(self, question: Question, answer: Answer) -> None:
-        self.outcomes[_patiently(lambda: questions.settle(question, answer, at=self.at))] += 1
+        try:
+            outcome = _patiently(lambda: questions.settle(question, answer, at=self.at))
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("question_failed")
+            outcome = "cannot_tell"
+        self.outcomes[outcome] += 1
+
+
+def _described(provider: Provider) -> dict[str, Any] | ProviderTrouble:
+    """Return the provider's description once its keys are at hand too, or its trouble with either."""
+    try:
+        document = discovery.document(provider)
+        discovery.keys(provider)
+    except ProviderTrouble as trouble:
+        return trouble
+    return document
+
+
+def _answer(asked: Asked, claims: dict[str, Any], at: datetime) -> Answer:
+    """Return what the claims mean; an id_token that came with the tokens is checked as at a sign-in."""
+    given = asked.tokens.get("id_token")
+    signed = id_token.checked(asked.provider, given, at=at) if given else {"sub": claims.get("sub")}
+    if {signed["sub"], claims.get("sub")} != {asked.question.sub}:
+        raise ProviderTrouble("sub_mismatch")
+    return read(asked.provider, {**signed, **claims}, asked.question.known)
 
 
 def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> Counter[str]:
     """Ask about everyone who is due at ``at``, and return how many people came to which end.
 
     What an administrator has released is carried out first. Any number of processes may do so at once: each person is
-    asked about by one of them.
+    asked about by one of them. Who becomes due meanwhile waits for the next round, so that each comes to its end.
     """
     parallel = settings.LATCHKEY_REVALIDATE_PARALLEL
     released = decision.carry_out(at, stopped=stopped)
     with ThreadPoolExecutor(parallel) as pool:
-        this = Round(at, pool)
+        asking = Round(at, pool)
         while True:
-            claim = partial(questions.claim, this.at, parallel - len(this))
+            claim = partial(questions.claim, asking.at, parallel - len(asking), due_by=at)
             due = [] if stopped() else _patiently(claim)
             for question in due:
-                this.ask(question)
-            if this:
-                this.hear()
+                asking.ask(question)
+            if asking:
+                asking.hear()
             elif not due:
                 break
-    _alarm(at)
-    return this.outcomes + Counter(released=released)
+    _alarm(asking.at)
+    return asking.outcomes + Counter(released=released)
 
 
 def _patiently(commit: Callable[[], Kept]) -> Kept:
@@ -166,9 +205,10 @@ def _patiently(commit: Callable[[], Kept]) -> Kept:
 
 
 def unanswered(at: datetime) -> dict[str, int]:
-    """Return by provider's id how many people nobody has been able to ask about for too long."""
+    """Return by provider's id how many people nobody has had an answer about, or has asked about, for too long."""
     since = at - settings.LATCHKEY_REVALIDATE_ALARM_AFTER
-    rows = RefreshToken.objects.filter(questions.watched(at), failing_since__lte=since).order_by()
+    overdue = Q(failing_since__lte=since) | Q(due_at__lte=since)
+    rows = RefreshToken.objects.filter(questions.watched(at), overdue).order_by()
     return dict(rows.values_list("provider").annotate(people=Count("*")))
 
 

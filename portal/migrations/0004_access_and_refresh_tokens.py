@@ -2,6 +2,7 @@ import datetime
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
+import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
@@ -48,7 +49,7 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(max_length=255), null=True, size=None
                     ),
                 ),
-                ("found_at", models.DateTimeField()),
+                ("found_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("released_at", models.DateTimeField(null=True)),
                 (
                     "released_by",
@@ -92,6 +93,7 @@ class Migration(migrations.Migration):
                         help_text="When the provider last answered for the person.", null=True
                     ),
                 ),
+                ("unsure", models.BooleanField(default=False)),
                 ("failing_since", models.DateTimeField(null=True)),
                 ("failures", models.PositiveIntegerField(default=0)),
                 ("trouble", models.CharField(blank=True, max_length=40)),

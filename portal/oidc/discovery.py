@@ -52,6 +52,11 @@ def signing_key(provider: Provider, kid: object, algorithm: str) -> dict[str, An
     return found
 
 
+def keys(provider: Provider) -> list[dict[str, Any]]:
+    """Return the JWKs that the provider signs with; raise ProviderTrouble."""
+    return _kept_keys(provider) or _fetched_keys(provider)
+
+
 def _kept_keys(provider: Provider) -> list[dict[str, Any]]:
     kept = cache.get(_name("keys", provider))
     return list(json.loads(kept)) if kept else []
@@ -59,11 +64,11 @@ def _kept_keys(provider: Provider) -> list[dict[str, Any]]:
 
 def _fetched_keys(provider: Provider) -> list[dict[str, Any]]:
     found = _fetch(document(provider)["jwks_uri"]).get("keys")
-    keys = [key for key in found if isinstance(key, dict)] if isinstance(found, list) else []
-    if not keys:
+    fetched = [key for key in found if isinstance(key, dict)] if isinstance(found, list) else []
+    if not fetched:
         raise ProviderTrouble("bad_keys")
-    cache.set(_name("keys", provider), json.dumps(keys), KEPT)
-    return keys
+    cache.set(_name("keys", provider), json.dumps(fetched), KEPT)
+    return fetched
 
 
 def _checked(provider: Provider, found: dict[str, Any]) -> dict[str, Any]:

@@ -44,13 +44,12 @@ def _admit(
     provider: Provider, person: Identity, proof: Proof, address: str | None, at: datetime, reference: str
 ) -> tuple[User | None, str]:
     """Return the person's row as it is now (None: there is none), and why they are refused ("": they are not)."""
-    brake.queue()
+    brake.lock()
     allowed = provider.allowed_groups is None or bool(provider.allowed_groups & person.groups)
     user = _row(person, create=allowed)
     if user and user.groups_claim and provider.groups_claim and not person.names_groups:
-        raise ProviderTrouble(
-            "no_groups"
-        )  # which is no word on the groups that they had: nothing is taken away
+        # Which is no word on the groups that they had: nothing is taken away.
+        raise ProviderTrouble("no_groups")
     refusal = _refusal(user, allowed=allowed)
     action = "sign_in_refused" if refusal else "sign_in"
     new = {"provider": provider.id, **({"reference": reference} if refusal else {})}
@@ -91,7 +90,7 @@ def _take_the_word(
 ) -> None:
     """Take over the groups that the provider has just named, of a refused person too; without an allowed one they are out."""
     if allowed:
-        changes.regroup(user, provider, person.groups, by=by, at=at)
+        changes.regroup(user, provider, person.groups, by=by)
     else:
         changes.end(user, LossReason.GROUP_LOST, by=by, at=at, groups=person.groups)
 

@@ -3,6 +3,7 @@
 import threading
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connections, transaction
@@ -49,7 +50,7 @@ def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, databas
         "identity_brake_engaged"
     ) == 1
     root = rows.person("root", is_superuser=True)
-    assert decision.release(agreed=people, by=By(root, "192.0.2.1"), at=now()) == people - cut
+    assert decision.release(seen=now(), by=By(root, "192.0.2.1"), at=now()) == people - cut
     assert revalidate(now()) == {"released": people - cut}
     assert entitled() == set()
     assert not HeldLoss.objects.exists()
@@ -89,7 +90,7 @@ def test_what_is_discarded_stays_and_is_asked_about_again(idp, hire, wg0, databa
     live(database, wg0)
     idp.out = {f"p{number}" for number in range(7)}
     revalidate(now())
-    assert decision.discard(agreed=2, by=By(rows.person("root", is_superuser=True))) == 2
+    assert decision.discard(seen=now(), by=By(rows.person("root", is_superuser=True))) == 2
     assert len(entitled()) == 2
     assert revalidate(now(BEYOND)) == {"held": 2}
 
@@ -103,7 +104,7 @@ def test_a_lost_group_is_held_as_a_refusal_is_and_only_where_it_counts(idp, hire
     assert revalidate(now()) == {"fine": 5, "held": 2}
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 2
     assert list(HeldLoss.objects.values_list("reason", "groups")) == [("group_lost", ["employees"])] * 2
-    assert decision.release(agreed=2, by=By(rows.person("root")), at=now()) == 2
+    assert decision.release(seen=now(), by=By(rows.person("root")), at=now()) == 2
     assert revalidate(now()) == {"released": 2}
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 0
     assert Peer.objects.entitled(now()).filter(interface=elsewhere).count() == 7
@@ -147,7 +148,7 @@ def test_signing_in_takes_a_person_out_of_what_is_held(idp, hire, wg0, database)
 
 def end(person):
     with transaction.atomic():
-        brake.queue()
+        brake.lock()
         return changes.end(person, LossReason.REFUSED, by=By(), at=now())
 
 
@@ -169,7 +170,7 @@ def test_after_an_administrators_word_losses_are_counted_afresh(idp, hire, wg0, 
     live(database, wg0)
     people = list(User.objects.filter(peers__isnull=False).order_by("sub"))
     assert [end(person) for person in people[:7]] == [True] * 5 + [False] * 2
-    assert decision.release(agreed=2, by=By(rows.person("root")), at=now()) == 2
+    assert decision.release(seen=now(), by=By(rows.person("root")), at=now()) == 2
     assert [end(person) for person in people[7:]] == [True] * 2
 
 
@@ -186,7 +187,7 @@ def held(hire, wg0, database):
 
 
 def release():
-    return decision.release(agreed=100, by=By(rows.person("root")), at=now())
+    return decision.release(seen=now(), by=By(rows.person("root")), at=now())
 
 
 def never():
@@ -229,13 +230,31 @@ def test_a_loss_that_changes_is_held_anew_and_is_on_record(held, hire):
     release()
     [end(person) for person in User.objects.filter(sub__startswith="q").order_by("sub")]
     with transaction.atomic():
-        brake.queue()
+        brake.lock()
         assert changes.end(held[0], LossReason.DISABLED, by=By(), at=now()) is False
     assert set(HeldLoss.objects.undecided().values_list("person", "reason")) == {
         (other.pk, "refused"), (held[0].pk, "disabled"),
     }  # fmt: skip
     told = AuditEvent.objects.filter(action="loss_held", person=held[0]).order_by("pk")
     assert [event.new["why"] for event in told] == ["refused", "disabled"]
+
+
+def test_what_nobody_was_shown_is_not_decided_about_though_it_is_no_more_than_what_was(held, hire):
+    seen = HeldLoss.objects.latest("found_at").found_at
+    with transaction.atomic():
+        changes.withdraw(held[0], by=By())
+    end(hire("q"))
+    for decide in (partial(decision.release, at=now()), decision.discard):
+        with pytest.raises(decision.MoreHeld):
+            decide(seen=seen, by=By(User.objects.get(sub="p0")))
+    assert HeldLoss.objects.undecided().count() == 5
+    assert not AuditEvent.objects.filter(action__in=["release_access", "discard_access"]).exists()
+
+
+def test_where_nothing_is_held_there_is_nothing_to_decide_nor_to_record(database):
+    by = By(rows.person("root"))
+    assert decision.release(seen=now(), by=by, at=now()) == decision.discard(seen=now(), by=by) == 0
+    assert not AuditEvent.objects.filter(action__in=["release_access", "discard_access"]).exists()
 
 
 def test_a_person_for_whom_the_provider_vouches_before_it_is_carried_out_stays(held):
@@ -273,9 +292,22 @@ def test_who_is_suspended_just_then_is_left_to_that(held, database):
 
 def test_what_is_discarded_is_on_record_for_each(held):
     root = rows.person("root")
-    assert decision.discard(agreed=5, by=By(root, "192.0.2.1")) == 5
+    assert decision.discard(seen=now(), by=By(root, "192.0.2.1")) == 5
     told = AuditEvent.objects.filter(action="loss_withdrawn", actor=root, source="192.0.2.1")
     assert set(told.values_list("person", flat=True)) == {person.pk for person in held}
+
+
+def test_an_administrator_who_would_be_out_altogether_is_one_no_longer_though_that_is_held(
+    idp, hire, wg0, database
+):
+    for number in range(6):
+        name = f"p{number}"
+        hire(name, groups_claim=["employees", "vpn-admins"], is_staff=True, is_superuser=True)
+        idp.groups[name] = ["guests"]
+    live(database, wg0)
+    assert revalidate(now()) == {"gone": 5, "held": 1}
+    assert not User.objects.filter(is_superuser=True).exists()
+    assert len(entitled()) == 1
 
 
 def test_that_somebody_becomes_an_administrator_or_is_one_no_longer_is_on_record(idp, hire):
