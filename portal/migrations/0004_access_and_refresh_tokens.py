@@ -8,6 +8,13 @@ from django.db import migrations, models
 
 import portal.encryption
 
+# Who signed in before can be asked about only once they sign in again, and so must before long, whatever their interface's
+# lease is. A week: their next sign-in is then due when the usual lease is over, not all at once after the upgrade.
+LIMIT_EARLIER_SIGN_INS = """
+    UPDATE portal_user SET lease_limit = LEAST(GREATEST(now() - signed_in_at, '0'), '3600 days') + '7 days'
+    WHERE signed_in_at IS NOT NULL AND lease_limit IS NULL
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -188,4 +195,5 @@ class Migration(migrations.Migration):
                 condition=models.Q(("token", ""), _negated=True), name="refreshtoken_not_empty"
             ),
         ),
+        migrations.RunSQL(LIMIT_EARLIER_SIGN_INS, migrations.RunSQL.noop),
     ]

@@ -47,7 +47,7 @@ class Refreshing(Double):
         User.objects.filter(pk=person.pk).update(issuer=self.issuer)
         person.refresh_from_db()
         rows.peer(person, on, f"{name}'s laptop")
-        token = {"provider": "double", "token": self.token(name), "obtained_at": at, "due_at": at}
+        token = {"provider": self.name, "token": self.token(name), "obtained_at": at, "due_at": at}
         RefreshToken.objects.create(person=person, **token)
         return person
 

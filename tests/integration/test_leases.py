@@ -1,5 +1,6 @@
 """The end of a lease is told of in good time: one letter, and the person's own pages."""
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -415,3 +416,20 @@ def test_the_reason_why_it_is_not_connected_knows_the_shorter_count(laptop, alic
     assert f"signed in until {AT + DAY:%Y-%m-%d %H:%M:%S} UTC" in found.steps[1].sentence
     found = diagnose(gather(Peer.objects.select_related("owner", "interface").get(), AT + DAY))
     assert f"ran out at {AT + DAY:%Y-%m-%d %H:%M:%S} UTC" in found.answer
+
+
+def test_who_signed_in_before_there_was_anything_to_ask_with_has_a_week_whatever_the_interface_says(
+    alice, wg0
+):
+    Interface.objects.update(lease=None)
+    rows.peer(alice, wg0)
+    User.objects.update(signed_in_at=timezone.now() - timedelta(days=4000))
+    migration = importlib.import_module("portal.migrations.0004_access_and_refresh_tokens")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.LIMIT_EARLIER_SIGN_INS)
+    assert not Peer.objects.entitled(timezone.now()).exists()
+    User.objects.update(signed_in_at=timezone.now() - timedelta(days=30), lease_limit=None)
+    with connection.cursor() as cursor:
+        cursor.execute(migration.LIMIT_EARLIER_SIGN_INS)
+    assert Peer.objects.entitled(timezone.now() + timedelta(days=6)).exists()
+    assert not Peer.objects.entitled(timezone.now() + timedelta(days=8)).exists()

@@ -10,6 +10,7 @@ from itertools import pairwise
 import psycopg2
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
@@ -17,7 +18,7 @@ from django.utils import timezone
 from peers import services
 from peers.models import AuditEvent, Interface, Peer
 from peers.states import State, standing
-from portal.access import revalidation
+from portal.access import questions, revalidation
 from portal.access.answers import Gone
 from portal.access.questions import claim, settle
 from portal.access.revalidation import revalidate, unanswered
@@ -25,8 +26,8 @@ from portal.models import LossReason, RefreshToken, User
 from tests import rows
 from tests.integration import provider_double as double_
 from tests.integration.conftest import use_providers
-from tests.integration.provider_double import DISCOVERY, TOKEN, USERINFO
-from tests.integration.refreshing import BEYOND, entitled, now
+from tests.integration.provider_double import DISCOVERY, KEYS, TOKEN, USERINFO
+from tests.integration.refreshing import BEYOND, Refreshing, entitled, now
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -312,43 +313,61 @@ def test_a_rotated_token_outlives_a_database_that_is_away_for_a_moment(idp, alic
     assert RefreshToken.objects.get().token == "alice.2"
 
 
-def test_a_refusal_after_an_answer_that_was_lost_is_no_word_on_the_person(idp, alice, monkeypatch):
-    monkeypatch.setattr("portal.oidc.http.BUDGET", 0.3)
-    right = idp.behave[TOKEN]
-
-    def rotates_and_hangs(handler):
-        idp.latest["alice"] += 1
-        time.sleep(1)
-
-    idp.behave[TOKEN] = rotates_and_hangs
-    assert revalidate(now()) == {"cannot_tell": 1}
-    idp.behave[TOKEN] = right
-    assert revalidate(now(2 * BEYOND)) == {"cannot_tell": 1}
-    assert entitled() == {"alice"}
-    alice.refresh_from_db()
-    assert not RefreshToken.objects.exists()
-    left = alice.signed_in_at + alice.lease_limit - now(2 * BEYOND)
-    assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
-
-
-def test_a_process_that_died_with_the_answer_leaves_it_unsure_too(idp, alice):
-    assert len(claim(now(), 10)) == 1
-    idp.out.add("alice")
-    assert revalidate(now(timedelta(seconds=61))) == {"cannot_tell": 1}
-    assert entitled() == {"alice"}
-
-
 def test_a_question_that_is_due_in_ten_years_was_put_off_by_a_wrong_clock(idp, alice):
     RefreshToken.objects.update(due_at=now(timedelta(days=3650)))
     assert revalidate(now()) == {"fine": 1}
 
 
-def test_a_provider_that_is_down_does_not_keep_a_round_from_the_others(idp, hire, settings):
-    settings.LATCHKEY_REVALIDATE_PARALLEL = 2
+def test_a_person_whom_nobody_asks_about_counts_as_unanswered(idp, alice):
+    assert unanswered(now(timedelta(minutes=59))) == {}
+    assert unanswered(now(timedelta(minutes=61))) == {"double": 1}
+
+
+def test_who_becomes_due_in_a_round_waits_for_the_next(idp, hire, settings):
+    settings.LATCHKEY_REVALIDATE_EVERY = timedelta(0)
+    for number in range(3):
+        hire(f"p{number}")
+    assert revalidate(now()) == {"fine": 3}
+
+
+def test_a_provider_that_is_down_is_tried_once_a_round(idp, hire, subtests):
     for number in range(5):
         hire(f"p{number}")
-    use_providers(settings, ())
-    assert revalidate(now()) == {"cannot_tell": 5}
+    for path in (DISCOVERY, KEYS):
+        with subtests.test(down=path):
+            cache.clear()
+            RefreshToken.objects.update(due_at=now())
+            idp.asked.clear()
+            idp.behave[path] = double_.fails
+            assert revalidate(now()) == {"cannot_tell": 5}
+            assert (idp.asked.count(path), idp.questions) == (1, {})
+            del idp.behave[path]
+
+
+def test_a_provider_that_is_down_does_not_keep_a_round_from_the_others(idp, hire, settings):
+    other = Refreshing("other")
+    use_providers(settings, (idp.provider(), other.provider()))
+    for number in range(3):
+        hire(f"p{number}")
+        other.hire(Interface.objects.get(), f"q{number}")
+    idp.behave[DISCOVERY] = double_.fails
+    try:
+        assert revalidate(now()) == {"cannot_tell": 3, "fine": 3}
+    finally:
+        other.close()
+
+
+def test_what_cannot_be_written_down_of_one_person_costs_no_one_else_anything(idp, hire, monkeypatch):
+    odd, _ = hire("odd"), hire("plain")
+    right = questions.settle
+
+    def settle(question, answer, *, at):
+        if question.person == odd.pk:
+            raise RuntimeError("nobody thought of that")
+        return right(question, answer, at=at)
+
+    monkeypatch.setattr(questions, "settle", settle)
+    assert revalidate(now()) == {"cannot_tell": 1, "fine": 1}
 
 
 def test_a_refresh_token_that_no_header_could_hold_is_not_kept(idp, alice):
