@@ -16,7 +16,7 @@ def in_words(person: User, at: datetime) -> str:
     asks = ExpressionWrapper(watched(at), BooleanField())
     row = rows.annotate(is_held=held, is_watched=asks).first()
     if row is None:
-        return _("It gave no token to ask it with, so nobody asks.")
+        return _("There is no token to ask it with, so nobody asks.")
     return f"{_last(row, is_held=row.is_held)} {_next(row, at, is_watched=row.is_watched)}".strip()
 
 

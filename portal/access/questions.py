@@ -61,6 +61,14 @@ def _due(at: datetime) -> Q:
 
 
 @transaction.atomic
+def pass_over(at: datetime) -> None:
+    """Put off the questions that are due and that nobody needs an answer to, else every claim would look at each of them."""
+    rows = RefreshToken.objects.select_for_update(skip_locked=True, of=("self",))
+    needless = list(rows.filter(_due(at), ~watched(at)).values_list("pk", flat=True))
+    RefreshToken.objects.filter(pk__in=needless).update(due_at=at + settings.LATCHKEY_REVALIDATE_EVERY)
+
+
+@transaction.atomic
 def claim(at: datetime, count: int, *, due_by: datetime | None = None) -> list[Question]:
     """Return up to ``count`` questions that are due, by ``due_by`` where that is given, and leave them to nobody else for a minute.
 

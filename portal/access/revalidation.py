@@ -177,6 +177,7 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
     """
     parallel = settings.LATCHKEY_REVALIDATE_PARALLEL
     released = decision.carry_out(at, stopped=stopped)
+    questions.pass_over(at)
     with ThreadPoolExecutor(parallel) as pool:
         asking = Round(at, pool)
         while True:

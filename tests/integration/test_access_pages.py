@@ -163,7 +163,7 @@ def test_a_persons_page_says_when_the_provider_is_asked_next(admin, asked):
     RefreshToken.objects.update(due_at=timezone.now())
     assert "It will be asked soon." in text(admin.get(asked))
     RefreshToken.objects.all().delete()
-    assert "It gave no token to ask it with" in text(admin.get(asked))
+    assert "There is no token to ask it with" in text(admin.get(asked))
 
 
 def test_a_persons_page_says_that_nobody_asks_about_who_has_left(admin, asked):

@@ -24,7 +24,7 @@ ACTIONS: dict[str, str | Promise] = {
     "create_interface": _("Interface created"),
     "change_interface": _("Interface changed"),
     "lease_warned": _("Told that the sign-in ends"),
-    "token_forgone": _("Signed out at the provider"),
+    "token_forgone": _("Refresh token given up"),
     "access_ended": _("Access ended by the provider"),
     "groups_changed": _("Groups changed by the provider"),
     "rights_changed": _("Administrator's rights changed"),
