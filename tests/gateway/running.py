@@ -77,14 +77,18 @@ class RunningGateway:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def eventually(self, holds: Callable[[], object], within: float = PATIENCE) -> float:
-        """Wait until ``holds`` is true and return the seconds it took; fail the test with the log otherwise."""
+        """Wait until ``holds`` is true and return the seconds it took; fail the test with the log otherwise.
+
+        The longer that takes the less often it looks: each look starts processes, which the gateway would wait for.
+        """
         started = time.monotonic()
         while not holds():
-            if time.monotonic() - started > within:
+            waited = time.monotonic() - started
+            if waited > within:
                 raise AssertionError(
                     f"not within {within} s; the gateway said:\n{self.log.read_text()[-3000:]}"
                 )
-            time.sleep(0.005)
+            time.sleep(min(max(0.005, waited / 50), 0.1))
         return time.monotonic() - started
 
     def said(self, event: str) -> list[dict[str, Any]]:
