@@ -13,7 +13,6 @@ from django.utils import timezone
 from peers import services
 from peers.gateway import gather
 from peers.models import AuditEvent, Peer
-from portal.encryption import decrypt
 from portal.models import RefreshToken
 from tests import rows
 from tests.conftest import WEB
@@ -29,7 +28,6 @@ def use(settings):
 
     def used(*keys):
         settings.ENCRYPTION_KEYS = list(keys)
-        decrypt.cache_clear()
         gather.forget()
 
     used(OLD)
@@ -102,6 +100,12 @@ def test_with_the_old_key_gone_everything_decrypts_and_a_second_run_changes_noth
     assert "0 preshared keys and 0 refresh tokens" in capsys.readouterr().out
     assert stored(database) == kept
     assert audited() == [{"preshared_keys": 5, "refresh_tokens": 1, "unreadable": 0}]
+
+
+def test_a_process_that_has_read_a_token_does_not_keep_it_in_clear(alice):
+    first, second = RefreshToken.objects.get().token, RefreshToken.objects.get().token
+    assert first == second == "a-token"
+    assert first is not second
 
 
 def test_for_a_gateway_nothing_changes_and_it_is_not_even_woken(devices, wg0, database, use):
