@@ -86,6 +86,13 @@ def test_a_number_must_be_whole(value):
         environment.number("X", 0)
 
 
+def test_a_number_that_is_too_small_is_refused_with_the_least(value):
+    value("0")
+    assert environment.number("X", 5) == 0
+    with pytest.raises(ImproperlyConfigured, match="X must be a whole number, at least 1"):
+        environment.number("X", 5, least=1)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "315360001", "1h"])
 def test_seconds_are_a_whole_number_from_one_to_ten_years(value, text):
     value(text)
@@ -144,6 +151,18 @@ def test_the_start_stops_with_a_weak_secret_key():
 )
 def test_the_start_stops_with_an_address_that_is_no_site(url):
     assert "LATCHKEY_URL must be" in start(LATCHKEY_URL=url).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LATCHKEY_REVALIDATE_PARALLEL", "0"),
+        ("LATCHKEY_RESTORE_DEVICES_WITHIN", "-1"),
+        ("LATCHKEY_TRUSTED_PROXY_HOPS", "-1"),
+    ],
+)
+def test_the_start_stops_with_a_count_of_nothing_or_less(name, text):
+    assert f"{name} must be a whole number, at least" in start(**{name: text}).stderr
 
 
 def test_debugging_is_off_unless_asked_for():
