@@ -327,6 +327,18 @@ def test_a_trailing_slash_does_not_make_another_issuer(providers):
         providers(PROVIDER, {**PROVIDER, "id": "other", "issuer": PROVIDER["issuer"] + "/"})
 
 
+def test_a_provider_is_found_again_by_its_id_and_to_the_letter_by_its_issuer(providers, settings):
+    settings.OIDC_PROVIDERS = providers(
+        PROVIDER, {**PROVIDER, "id": "other", "issuer": "https://other.example/"}
+    )
+    corp, other = settings.OIDC_PROVIDERS
+    assert (oidc_config.by_id("corp"), oidc_config.by_id("other")) == (corp, other)
+    assert oidc_config.by_issuer("https://other.example/") == other
+    for unknown in ("", "https://other.example", "corp"):
+        assert oidc_config.by_issuer(unknown) is None
+    assert oidc_config.by_id("https://other.example/") is None
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "smtp"])
 def test_a_port_is_a_number_that_a_port_can_be(value, text):
     value(text)
