@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from peers import chain, seals, services
+from peers import audit, chain, seals, services
 from peers.chain import Walk
 from peers.models import AuditEvent, AuditSeal, SealedEvent
 from peers.states import database_now
@@ -70,6 +70,13 @@ def test_a_seal_is_the_digest_of_lines_that_another_program_can_write(admin, ali
         }  # fmt: skip
         lines.append(json.dumps(values, sort_keys=True, separators=(",", ":")))
     assert bytes(made.digest) == hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).digest()
+
+
+def test_an_event_bears_the_time_at_which_it_was_written_not_that_of_its_transaction(database):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT transaction_timestamp()")
+        (began_at,) = cursor.fetchone()
+        assert began_at < audit.record("rename").at < audit.record("rename").at
 
 
 def test_seals_follow_each_other_and_cover_every_event_once_in_order(sealed):
