@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 1000  # events a seal
 FIRST = bytes(32)  # what the first seal follows
-# An event bears the time at which its transaction began; one that began longer ago is found by a complete search alone.
+# An event bears the time at which it was written, not that of its commit; one that was written longer ago than this before
+# the last seal is found by a complete search alone.
 LATE = timedelta(hours=1)
 LOCK = 0x5EA1_A0D1
 VERSION = "latchkey audit seal 1"
@@ -53,7 +54,7 @@ def seal_all(*, stopped: Callable[[], bool] = lambda: False) -> int:
 def seal_recent(*, stopped: Callable[[], bool] = lambda: False) -> int:
     """Do the same where it takes no longer as the audit grows.
 
-    Events of a transaction that began an hour before the last seal, or earlier, are left to ``seal_all``.
+    Events that were written an hour before the last seal, or earlier, and committed after it are left to ``seal_all``.
     """
     count = 0
     while not stopped() and (ids := _seal(_recent)):
@@ -116,7 +117,7 @@ def _beyond(after: int, _last: AuditSeal | None = None) -> list[int]:
 
 
 def _recent(last: AuditSeal | None) -> list[int]:
-    """Return the ids of unsealed events that are newer than the last sealed one, or began an hour before its seal at most."""
+    """Return the ids of unsealed events that are newer than the last sealed one, or were written an hour before its seal at most."""
     if last is None:
         return _beyond(0)
     newest = SealedEvent.objects.order_by("-pk").values_list("pk", flat=True).first()

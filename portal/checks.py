@@ -21,19 +21,6 @@ def check_providers(**_options: Any) -> list[CheckMessage]:
     ]
 
 
-@register(Tags.security)
-def check_proxy_hops(**_options: Any) -> list[CheckMessage]:
-    if settings.LATCHKEY_TRUSTED_PROXY_HOPS >= 0:
-        return []
-    return [
-        Error(
-            "LATCHKEY_TRUSTED_PROXY_HOPS is negative.",
-            hint="Set it to the number of reverse proxies in front of the portal; 0 means there is none.",
-            id="latchkey.E002",
-        )
-    ]
-
-
 @register(Tags.security, deploy=True)
 def check_https(**_options: Any) -> list[CheckMessage]:
     if settings.HTTPS or settings.ALLOWED_HOSTS[0] in LOOPBACK:

@@ -4,7 +4,6 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -18,7 +17,7 @@ from portal import assurance, errors
 from portal.assurance import PURPOSES, Purpose, required, with_time_to_spare
 from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of
 from portal.oidc.views import safe_next
-from portal.oidc_config import Provider
+from portal.oidc_config import by_issuer
 
 
 def enrols(view: View) -> View:
@@ -76,16 +75,11 @@ def _lacks(request: PersonRequest, view: View) -> Purpose | None:
 
 def _is_met(request: PersonRequest, purpose: Purpose, *, spare: bool = False) -> bool:
     proved = assurance.kept(request.session)
-    provider = _provider(request)
+    provider = by_issuer(request.user.issuer)
     if purpose != "enrol" and proved is not None and not proved.provider:
         provider = None  # a break-glass link is for when it is away
     asked = required(provider, purpose)
     return assurance.suffices(proved, with_time_to_spare(asked) if spare else asked, at=timezone.now())
-
-
-def _provider(request: PersonRequest) -> Provider | None:
-    """Return the provider that knows the person; None when none does, or it is configured no longer."""
-    return next((known for known in settings.OIDC_PROVIDERS if known.issuer == request.user.issuer), None)
 
 
 def _confirm_first(request: PersonRequest, purpose: Purpose, *, otherwise: str) -> HttpResponse:
@@ -105,7 +99,7 @@ def _page(request: PersonRequest, purpose: Purpose, next_url: str, status: HTTPS
     context = {
         "purpose": purpose,
         "next": next_url,
-        "provider": _provider(request),
+        "provider": by_issuer(request.user.issuer),
         "by_link": proved is not None and not proved.provider,
     }
     return render(request, "account/confirm.html", context, status=status)

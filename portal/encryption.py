@@ -17,10 +17,11 @@ def encrypt(text: str) -> str:
     return _fernet(tuple(settings.ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
 
 
-# A gateway reads every preshared key on every pass; a token decrypts to the same text for ever.
-@lru_cache(maxsize=1 << 17)
 def decrypt(token: str) -> str:
-    """Return the text of a token made by ``encrypt``; raise cryptography.fernet.InvalidToken."""
+    """Return the text of a token made by ``encrypt``; raise cryptography.fernet.InvalidToken.
+
+    It remembers nothing: a refresh token that was replaced must not stay in memory in clear.
+    """
     return _fernet(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
 
 
@@ -46,7 +47,5 @@ class EncryptedField(models.TextField):  # type: ignore[type-arg]
     def from_db_value(self, value: str | None, _expression: Any, _connection: Any) -> str | None:
         try:
             return decrypt(value) if value else value
-        except (
-            InvalidToken
-        ):  # one such row must not take the pages of others with it; the gateway puts it aside
-            return ""
+        except InvalidToken:
+            return ""  # one such row must not take the pages of others with it; the gateway puts it aside

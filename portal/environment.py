@@ -46,23 +46,23 @@ def site(name: str) -> str:
     return value
 
 
-def number(name: str, default: int) -> int:
-    try:
-        return int(text(name, str(default)))
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number.") from None
+def number(name: str, default: int, *, least: int = 0) -> int:
+    value = _whole(name, default)
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number, at least {least}.")
+    return value
 
 
 def seconds(name: str, default: int, *, least: int = 1) -> timedelta:
     """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years."""
-    value = number(name, default)
+    value = _whole(name, default)
     if not least <= value <= LONGEST_SECONDS:
         raise ImproperlyConfigured(f"{name} must be a number of seconds, at least {least}.")
     return timedelta(seconds=value)
 
 
 def port(name: str, default: int) -> int:
-    value = number(name, default)
+    value = _whole(name, default)
     if not 0 < value <= HIGHEST_PORT:
         raise ImproperlyConfigured(f"{name} must be a port, 1 to {HIGHEST_PORT}.")
     return value
@@ -100,6 +100,13 @@ def secret(name: str, *, length: int) -> str:
             "such as `python3 -c 'import secrets; print(secrets.token_urlsafe(50))'` prints."
         )
     return value
+
+
+def _whole(name: str, default: int) -> int:
+    try:
+        return int(text(name, str(default)))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number.") from None
 
 
 def _read(name: str, path: str) -> str:

@@ -1,4 +1,7 @@
-"""Read which OpenID Connect providers people may sign in through; settings import this, so it knows nothing of apps."""
+"""Read which OpenID Connect providers people may sign in through, and find one of them again.
+
+Settings import this, so it knows nothing of apps.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from portal import environment
@@ -80,6 +84,16 @@ def providers(name: str) -> tuple[Provider, ...]:
         if len(values) != len(set(values)):
             raise ImproperlyConfigured(f"{name}: two providers have the same {what}.")
     return found
+
+
+def by_id(provider_id: str) -> Provider | None:
+    """Return the provider with this id; None when the settings know none, or know it no more."""
+    return next((known for known in settings.OIDC_PROVIDERS if known.id == provider_id), None)
+
+
+def by_issuer(issuer: str) -> Provider | None:
+    """Return the provider that vouches for the people of this issuer; None when the settings know none."""
+    return next((known for known in settings.OIDC_PROVIDERS if known.issuer == issuer), None)
 
 
 def allauth_settings(configured: tuple[Provider, ...]) -> dict[str, Any]:

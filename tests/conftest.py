@@ -129,11 +129,4 @@ def database(
     superuser.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
 
 
-@pytest.fixture(autouse=True)
-def _caches_forget() -> None:
-    from portal.encryption import decrypt
-
-    decrypt.cache_clear()
-
-
 __all__ = ["GATEWAY", "OWNER", "WEB"]

@@ -25,7 +25,8 @@ from peers.admin.read_only import ReadOnlyAdmin, origin
 from peers.diagnosis import diagnose
 from peers.facts import gather
 from peers.models import Peer
-from peers.presentation import WORDS, told
+from peers.presentation import WORDS
+from peers.receipt_words import told
 from peers.receipts import receipts
 from peers.states import Standing, State, database_now, standing, standings
 from portal.confirmation import begins_act

@@ -17,6 +17,8 @@ from peers.wireguard.keys import ZERO_KEY, InvalidKey, preshared_key, public_key
 from peers.wireguard.state import MEMOS, PeerSettings, peer_settings
 from portal.encryption import decrypt
 
+# The same text for ever, also for a row whose deadline or interface has changed.
+remembered = lru_cache(maxsize=1 << 17)(decrypt)
 AS_TEXT = partial(Cast, output_field=TextField())
 
 
@@ -112,7 +114,7 @@ def _checked(rules: Rules, values: tuple[Any, ...]) -> Wanted | str:
 
 def _settings(rules: Rules, host: int, token: str) -> PeerSettings:
     try:
-        key = preshared_key(decrypt(token)) if token else ZERO_KEY
+        key = preshared_key(remembered(token)) if token else ZERO_KEY
     except InvalidToken:
         raise InvalidKey("Its preshared key cannot be read.") from None
     return peer_settings(frozenset(ip_network(ip_network(pool)[host]) for pool in rules.pools), key)
@@ -120,7 +122,7 @@ def _settings(rules: Rules, host: int, token: str) -> PeerSettings:
 
 def forget() -> None:
     """Drop what is remembered of rows and settings, those of peers long gone too; the next pass remembers afresh."""
-    for memo in (_checked, decrypt, public_key, *MEMOS):
+    for memo in (_checked, remembered, public_key, *MEMOS):
         memo.cache_clear()
 
 

@@ -33,28 +33,23 @@ class Rotated:
 def rotate_encryption_keys(*, actor: Actor, progress: Callable[[int], None] = lambda _: None) -> Rotated:
     """Encrypt with the first key what another made; ``progress`` is told how many were by now, after each batch.
 
-    What the first key made already stays as it is, so that a run which was interrupted goes on where it was.
+    What the first key made already stays as it is, so that a run which was interrupted goes on where it was. Each batch
+    is a transaction, with an audit row of its own.
     """
     found = Rotated()
-    try:
-        for kind in COLUMNS:
-            _rotate(kind, found, progress)
-    finally:  # also of what was done when somebody interrupts it
-        if found.renewed.total():
-            unreadable = sum(map(len, found.unreadable.values()))
-            counts = {kind: found.renewed[kind] for kind in COLUMNS}
-            record("rotate_encryption_keys", actor, None, new={**counts, "unreadable": unreadable})
+    for kind in COLUMNS:
+        _rotate(kind, actor, found, progress)
     return found
 
 
-def _rotate(kind: str, found: Rotated, progress: Callable[[int], None]) -> None:
+def _rotate(kind: str, actor: Actor, found: Rotated, progress: Callable[[int], None]) -> None:
     """Go through the column; the rows that somebody else is changing come last, and are waited for one by one."""
     passed_over: list[Any] = []
     for ids in _of_other_keys(kind):
-        passed_over += _renew(kind, ids, found, wait=False)
+        passed_over += _renew(kind, ids, actor, found, wait=False)
         progress(found.renewed.total())
     for pk in passed_over:
-        _renew(kind, [pk], found, wait=True)
+        _renew(kind, [pk], actor, found, wait=True)
 
 
 def _tokens(kind: str) -> "QuerySet[Any, tuple[Any, str]]":
@@ -73,7 +68,7 @@ def _of_other_keys(kind: str) -> Iterator[list[Any]]:
         page = list(rows.filter(pk__gt=page[-1][0])[:AT_ONCE])
 
 
-def _renew(kind: str, ids: Sequence[Any], found: Rotated, *, wait: bool) -> set[Any]:
+def _renew(kind: str, ids: Sequence[Any], actor: Actor, found: Rotated, *, wait: bool) -> set[Any]:
     """Encrypt the rows' values anew, as they are once the rows are ours; return the ids of those that were not to be had."""
     done = Rotated()
     with transaction.atomic():
@@ -82,6 +77,7 @@ def _renew(kind: str, ids: Sequence[Any], found: Rotated, *, wait: bool) -> set[
         for pk, token in taken.items():
             if not made_by_first_key(token):
                 _write(kind, pk, token, done)
+        _record(done, actor)
     found.renewed += done.renewed
     found.unreadable[kind] += done.unreadable[kind]
     return set(ids).difference(taken)
@@ -97,3 +93,11 @@ def _write(kind: str, pk: Any, token: str, done: Rotated) -> None:
     # As text, past the field, which would encrypt it; past the signals, since for a gateway nothing changes.
     model.objects.filter(pk=pk).update(**{name: Value(new, TextField())})
     done.renewed[kind] += 1
+
+
+def _record(done: Rotated, actor: Actor) -> None:
+    """Write down what a batch came to; nothing where nothing had to be done."""
+    counts = {kind: done.renewed[kind] for kind in COLUMNS}
+    unreadable = sum(map(len, done.unreadable.values()))
+    if unreadable or any(counts.values()):
+        record("rotate_encryption_keys", actor, None, new={**counts, "unreadable": unreadable})

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import Form
@@ -21,6 +20,7 @@ from peers.forms import errors_of
 from peers.models import Peer
 from peers.wireguard.config import file_name
 from portal.http import PersonRequest, SeeOther, asks_for_json
+from portal.oidc_config import by_issuer
 from portal.source import source
 
 STATUSES = {
@@ -38,7 +38,8 @@ def own_peer(request: PersonRequest, pk: UUID, **also: Any) -> Peer:
 
 def provider_id(request: PersonRequest) -> str | None:
     """Return the provider that the person signs in again at; None when the settings know it no more."""
-    return next((known.id for known in settings.OIDC_PROVIDERS if known.issuer == request.user.issuer), None)
+    provider = by_issuer(request.user.issuer)
+    return provider.id if provider else None
 
 
 def actor(request: PersonRequest) -> services.Actor:

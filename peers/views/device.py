@@ -17,7 +17,8 @@ from peers.configuration import configuration
 from peers.forms import KeyForm, RenameForm
 from peers.models import Peer
 from peers.plots import Plot, plot, quarters
-from peers.presentation import WORDS, Device, taken_off
+from peers.presentation import WORDS, Device
+from peers.receipt_words import taken_off
 from peers.receipts import receipts
 from peers.states import ON, State, database_now, standing
 from peers.traffic import last_day

@@ -47,7 +47,9 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
 
     @cached_property
     def configured(self) -> oidc_config.Provider:
-        return next(entry for entry in settings.OIDC_PROVIDERS if entry.id == self.provider_id)
+        if (found := oidc_config.by_id(self.provider_id)) is None:
+            raise Http404
+        return found
 
     @cached_property
     def openid_config(self) -> dict[str, Any]:

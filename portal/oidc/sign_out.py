@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from portal.assurance import Assurance, id_token
 from portal.oidc import discovery
 from portal.oidc.http import ProviderTrouble, StaleSignInError
-from portal.oidc_config import Provider
+from portal.oidc_config import Provider, by_id
 
 logger = logging.getLogger(__name__)
 LONGEST_HINT = 4000  # characters; servers refuse an address that is much longer
@@ -17,9 +17,7 @@ LONGEST_HINT = 4000  # characters; servers refuse an address that is much longer
 
 def farewell(proved: Assurance | None) -> str:
     """Return the address at the provider that ends the sign-in; empty when it has none, or cannot be asked now."""
-    provider = proved and next(
-        (known for known in settings.OIDC_PROVIDERS if known.id == proved.provider), None
-    )
+    provider = proved and by_id(proved.provider)
     if not proved or not provider or not (endpoint := _endpoint(provider)):
         return ""
     query = {
@@ -37,10 +35,8 @@ def ends_refresh_token(proved: Assurance) -> bool:
 
     OpenID Connect Core, section 11.
     """
-    return any(
-        known.id == proved.provider and "offline_access" not in known.scopes
-        for known in settings.OIDC_PROVIDERS
-    )
+    provider = by_id(proved.provider)
+    return provider is not None and "offline_access" not in provider.scopes
 
 
 def _endpoint(provider: Provider) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ class Refreshing(Double):
     """``out`` are refused with invalid_grant; ``groups`` are those of a person who is not in it; ``latency`` in seconds.
 
     A token is ``SUB.NUMBER``, and only the last one given out is good. ``questions`` counts the questions about each person.
+    ``signed`` makes the id_token that comes with a refresh, of the person's ``sub``; None: there comes none.
     """
 
     out: set[str] = field(default_factory=set)
@@ -28,6 +30,7 @@ class Refreshing(Double):
     latency: float = 0.0
     questions: dict[str, int] = field(default_factory=dict)
     latest: dict[str, int] = field(default_factory=dict)
+    signed: Callable[[str], str] | None = None
     at_once: int = 0
     most_at_once: int = 0
 
@@ -63,9 +66,12 @@ class Refreshing(Double):
                 good = sub not in self.out and given == self.token(sub)
                 self.latest[sub] += good
             if good:
-                handler.json(
-                    {"access_token": f"of-{sub}", "token_type": "Bearer", "refresh_token": self.token(sub)}
-                )
+                tokens = {
+                    "access_token": f"of-{sub}",
+                    "token_type": "Bearer",
+                    "refresh_token": self.token(sub),
+                }
+                handler.json(tokens | ({"id_token": self.signed(sub)} if self.signed else {}))
             else:
                 handler.json({"error": "invalid_grant"}, status=400)
 

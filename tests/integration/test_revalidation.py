@@ -1,6 +1,5 @@
 """Whether a person's access lasts is asked of the provider: three answers and nothing else, and what follows from each."""
 
-import logging
 import threading
 import time
 from contextlib import closing
@@ -398,17 +397,6 @@ def test_a_sign_in_without_the_group_claim_takes_nothing_away(idp, alice):
     assert entitled() == {"alice"}
     alice.refresh_from_db()
     assert (alice.groups_claim, alice.access_ended_at) == (["employees"], None)
-
-
-def test_no_token_is_ever_logged(idp, hire, caplog):
-    caplog.set_level(logging.DEBUG)
-    for name in ("one", "two", "three"):
-        hire(name)
-    idp.out.add("one")
-    idp.groups["two"] = None
-    revalidate(now())
-    everything = "\n".join(str(record.__dict__) for record in caplog.records)
-    assert "one.1" not in everything and "two.1" not in everything and "of-three" not in everything
 
 
 # --- Twice at once, and against a sign-in ---

@@ -1,6 +1,7 @@
 """A new encryption key: everything is encrypted with it, while everything runs, and nothing is lost or overwritten."""
 
 import threading
+from collections import Counter
 from contextlib import closing
 
 import psycopg2
@@ -13,13 +14,13 @@ from django.utils import timezone
 from peers import services
 from peers.gateway import gather
 from peers.models import AuditEvent, Peer
-from portal.encryption import decrypt
 from portal.models import RefreshToken
 from tests import rows
 from tests.conftest import WEB
 from tests.integration.test_leases import heard, listening
 
 AT = timezone.now()
+KINDS = ("preshared_keys", "refresh_tokens", "unreadable")
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 
 
@@ -29,7 +30,6 @@ def use(settings):
 
     def used(*keys):
         settings.ENCRYPTION_KEYS = list(keys)
-        decrypt.cache_clear()
         gather.forget()
 
     used(OLD)
@@ -76,7 +76,9 @@ def stored(database):
 
 
 def audited():
-    return [event.new for event in AuditEvent.objects.filter(action="rotate_encryption_keys").order_by("pk")]
+    """Return what every batch came to, and all of them together."""
+    batches = [event.new for event in AuditEvent.objects.filter(action="rotate_encryption_keys")]
+    return len(batches), Counter({key: sum(batch[key] for batch in batches) for key in KINDS})
 
 
 def test_with_the_old_key_gone_everything_decrypts_and_a_second_run_changes_nothing(
@@ -101,7 +103,13 @@ def test_with_the_old_key_gone_everything_decrypts_and_a_second_run_changes_noth
         call_command("rotate_encryption_keys")
     assert "0 preshared keys and 0 refresh tokens" in capsys.readouterr().out
     assert stored(database) == kept
-    assert audited() == [{"preshared_keys": 5, "refresh_tokens": 1, "unreadable": 0}]
+    assert audited() == (4, {"preshared_keys": 5, "refresh_tokens": 1, "unreadable": 0})
+
+
+def test_a_process_that_has_read_a_token_does_not_keep_it_in_clear(alice):
+    first, second = RefreshToken.objects.get().token, RefreshToken.objects.get().token
+    assert first == second == "a-token"
+    assert first is not second
 
 
 def test_for_a_gateway_nothing_changes_and_it_is_not_even_woken(devices, wg0, database, use):
@@ -132,7 +140,7 @@ def test_a_value_that_no_key_opens_is_named_and_left_and_the_others_are_done(
     assert "take the others out" not in printed
     kept = stored(database)
     assert (kept[str(devices[1].pk)], kept[str(alice.pk)]) == (foreign, "no token at all")
-    assert audited() == [{"preshared_keys": 4, "refresh_tokens": 0, "unreadable": 2}]
+    assert audited() == (4, {"preshared_keys": 4, "refresh_tokens": 0, "unreadable": 2})
 
 
 def test_an_interrupted_run_is_on_record_and_the_next_goes_on_where_it_was(devices, use):
@@ -143,8 +151,27 @@ def test_an_interrupted_run_is_on_record_and_the_next_goes_on_where_it_was(devic
     use(NEW, OLD)
     with pytest.raises(KeyboardInterrupt):
         rotate(progress=interrupt)
+    assert audited() == (2, {"preshared_keys": 4, "refresh_tokens": 0, "unreadable": 0})
     assert dict(rotate().renewed) == {"preshared_keys": 1, "refresh_tokens": 1}
-    assert [(event["preshared_keys"], event["refresh_tokens"]) for event in audited()] == [(4, 0), (1, 1)]
+    assert audited() == (4, {"preshared_keys": 5, "refresh_tokens": 1, "unreadable": 0})
+
+
+def test_what_is_encrypted_anew_is_on_record_by_then_and_without_a_record_nothing_is(
+    devices, use, database, monkeypatch
+):
+    def fails(*_arguments, **_values):
+        raise RuntimeError("no record")
+
+    use(NEW, OLD)
+    kept = stored(database)
+    with monkeypatch.context() as patch:
+        patch.setattr("peers.services.rotation.record", fails)
+        with pytest.raises(RuntimeError):
+            rotate()
+    assert stored(database) == kept
+    seen = []
+    rotate(progress=lambda count: seen.append((count, audited()[1].total())))
+    assert seen == [(2, 2), (4, 4), (5, 5), (6, 6)]
 
 
 def test_a_key_that_is_replaced_at_this_moment_is_passed_over_waited_for_and_not_overwritten(devices, use):

@@ -6,17 +6,18 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 
 import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from peers import chain, seals, services
+from peers import audit, chain, seals, services
 from peers.chain import Walk
+from peers.management.commands.seal_audit import PAUSE, SEARCH_EVERY
 from peers.models import AuditEvent, AuditSeal, SealedEvent
 from peers.states import database_now
 from tests.conftest import OWNER, ROOT, WEB
@@ -70,6 +71,13 @@ def test_a_seal_is_the_digest_of_lines_that_another_program_can_write(admin, ali
         }  # fmt: skip
         lines.append(json.dumps(values, sort_keys=True, separators=(",", ":")))
     assert bytes(made.digest) == hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).digest()
+
+
+def test_an_event_bears_the_time_at_which_it_was_written_not_that_of_its_transaction(database):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT transaction_timestamp()")
+        (began_at,) = cursor.fetchone()
+        assert began_at < audit.record("rename").at < audit.record("rename").at
 
 
 def test_seals_follow_each_other_and_cover_every_event_once_in_order(sealed):
@@ -372,6 +380,30 @@ def test_the_sealer_goes_on_until_it_is_told_to_stop(database):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(5) == 0
+
+
+def test_the_sealer_looks_through_the_whole_audit_once_an_hour_and_again_where_it_failed(monkeypatch):
+    clock, done = [time.monotonic()], []
+
+    def search(**_):
+        done.append("all")
+        if len(done) == 1:
+            raise OperationalError
+
+    def rounds(work, *, pause):
+        for _ in range(2 * SEARCH_EVERY // pause):
+            with suppress(OperationalError):
+                work()
+            clock[0] += pause
+
+    monkeypatch.setattr("peers.management.commands.seal_audit.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("peers.management.commands.seal_audit.go_round", rounds)
+    monkeypatch.setattr(seals, "seal_all", search)
+    monkeypatch.setattr(seals, "seal_recent", lambda **_: done.append("recent"))
+    call_command("seal_audit", "--loop")
+    searches = [number for number, what in enumerate(done) if what == "all"]
+    assert searches == [0, 1, 1 + SEARCH_EVERY // PAUSE]
+    assert len(done) == 2 * SEARCH_EVERY // PAUSE
 
 
 def test_the_audits_page_says_until_when_it_is_sealed(admin, laptop):

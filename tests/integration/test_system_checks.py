@@ -38,7 +38,6 @@ def test_a_good_deployment_has_nothing_to_be_said_against_it(check):
     ("changes", "id_", "hint"),
     [
         ({"LATCHKEY_OIDC_PROVIDERS": "[]"}, "latchkey.W001", "break_glass --new"),
-        ({"LATCHKEY_TRUSTED_PROXY_HOPS": "-1"}, "latchkey.E002", "number of reverse proxies"),
         ({"LATCHKEY_URL": "http://portal.example"}, "latchkey.E003", "behind TLS"),
         ({"LATCHKEY_TRUSTED_PROXY_HOPS": "0"}, "latchkey.W004", "X-Forwarded-Proto"),
     ],

@@ -71,7 +71,7 @@ RULES_MAY = {
     "portal.models",
     "portal.sessions",
 }
-SEEN = {"peers.states", "peers.presentation", "peers.receipts"}
+SEEN = {"peers.states", "peers.presentation", "peers.receipt_words", "peers.receipts"}
 MAY_IMPORT = {
     "peers": set(),
     "peers.fields": set(),
@@ -84,7 +84,8 @@ MAY_IMPORT = {
     "peers.diagnosis": {"peers.configuration", "peers.facts", "peers.models"},
     "peers.facts": {"peers.models"},
     "peers.state_queries": {"peers.models", "peers.states", "portal.models"},
-    "peers.presentation": {"peers.models", "peers.receipts", "peers.states"},
+    "peers.presentation": {"peers.models", "peers.states"},
+    "peers.receipt_words": {"peers.models", "peers.receipts"},
     "peers.qr": set(),
     "peers.sentences": set(),
     "peers.address_history": {"peers.models", "peers.receipts", "portal.models"},
@@ -118,7 +119,7 @@ API = (
 )
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
-    "portal.source", "portal.errors", "portal.http", "portal.confirmation",
+    "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
     "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source", "portal.access",

@@ -86,6 +86,13 @@ def test_a_number_must_be_whole(value):
         environment.number("X", 0)
 
 
+def test_a_number_that_is_too_small_is_refused_with_the_least(value):
+    value("0")
+    assert environment.number("X", 5) == 0
+    with pytest.raises(ImproperlyConfigured, match="X must be a whole number, at least 1"):
+        environment.number("X", 5, least=1)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "315360001", "1h"])
 def test_seconds_are_a_whole_number_from_one_to_ten_years(value, text):
     value(text)
@@ -144,6 +151,18 @@ def test_the_start_stops_with_a_weak_secret_key():
 )
 def test_the_start_stops_with_an_address_that_is_no_site(url):
     assert "LATCHKEY_URL must be" in start(LATCHKEY_URL=url).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LATCHKEY_REVALIDATE_PARALLEL", "0"),
+        ("LATCHKEY_RESTORE_DEVICES_WITHIN", "-1"),
+        ("LATCHKEY_TRUSTED_PROXY_HOPS", "-1"),
+    ],
+)
+def test_the_start_stops_with_a_count_of_nothing_or_less(name, text):
+    assert f"{name} must be a whole number, at least" in start(**{name: text}).stderr
 
 
 def test_debugging_is_off_unless_asked_for():
@@ -306,6 +325,18 @@ def test_two_providers_may_not_share_an_issuer(providers):
 def test_a_trailing_slash_does_not_make_another_issuer(providers):
     with pytest.raises(ImproperlyConfigured, match="two providers have the same issuer"):
         providers(PROVIDER, {**PROVIDER, "id": "other", "issuer": PROVIDER["issuer"] + "/"})
+
+
+def test_a_provider_is_found_again_by_its_id_and_to_the_letter_by_its_issuer(providers, settings):
+    settings.OIDC_PROVIDERS = providers(
+        PROVIDER, {**PROVIDER, "id": "other", "issuer": "https://other.example/"}
+    )
+    corp, other = settings.OIDC_PROVIDERS
+    assert (oidc_config.by_id("corp"), oidc_config.by_id("other")) == (corp, other)
+    assert oidc_config.by_issuer("https://other.example/") == other
+    for unknown in ("", "https://other.example", "corp"):
+        assert oidc_config.by_issuer(unknown) is None
+    assert oidc_config.by_id("https://other.example/") is None
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "smtp"])

@@ -1,12 +1,13 @@
 """Every row is hostile: what the interface is told is valid and inside the pool, whatever the database holds."""
 
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peers.gateway.gather import Row, forget, validated
+from peers.gateway.gather import Row, forget, remembered, validated
 from peers.models import Interface
 from peers.wireguard import keys, wg
 from peers.wireguard.state import MEMOS
@@ -94,8 +95,16 @@ def test_no_reason_holds_a_value_of_the_row():
     assert secret[:20] not in repr(desired)
 
 
+def test_a_row_whose_deadline_has_changed_is_not_decrypted_again():
+    forget()
+    for until in (None, datetime(2026, 8, 3, tzinfo=UTC)):
+        desired = validated(INTERFACE, [row(0, token=PSK, until=until)])
+        assert desired.peers[GOOD[0]].until == until
+    assert (remembered.cache_info().misses, remembered.cache_info().hits) == (1, 1)
+
+
 def test_what_is_remembered_of_peers_long_gone_can_be_forgotten():
     before = validated(INTERFACE, [row(0), row(1, token=PSK)])
     forget()
-    assert not any(memo.cache_info().currsize for memo in MEMOS)
+    assert not any(memo.cache_info().currsize for memo in (remembered, *MEMOS))
     assert validated(INTERFACE, [row(0), row(1, token=PSK)]) == before

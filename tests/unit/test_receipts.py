@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from peers.models import Peer
-from peers.presentation import delay, taken_off, told
+from peers.receipt_words import delay, taken_off, told
 from peers.receipts import DUE, Receipt, read_back_at, receipt
 
 AT = datetime(2026, 8, 3, 14, 2, 11, 250_000, tzinfo=UTC)

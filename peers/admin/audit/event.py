@@ -36,7 +36,7 @@ from peers.admin.audit.forms import AddressForm
 from peers.admin.audit.words import words
 from peers.admin.read_only import ReadOnlyAdmin, actor
 from peers.models import AuditEvent, AuditSeal
-from peers.presentation import delay
+from peers.receipt_words import delay
 from peers.receipts import REMOVED, Receipt, causes, receipt
 
 SHORT = 40  # characters of a value in the list

@@ -1,18 +1,13 @@
 """`manage.py seal_audit [--loop]`: put what the audit has gained under a seal."""
 
-import logging
-import signal
 import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import InterfaceError, OperationalError
 
 from peers import seals
+from portal.rounds import go_round, must_stop
 
-logger = logging.getLogger(__name__)
-
-ENDS = {signal.SIGTERM, signal.SIGINT}
 PAUSE = 10  # seconds
 SEARCH_EVERY = 3600  # seconds, for a look through the whole audit
 
@@ -24,29 +19,22 @@ class Command(BaseCommand):
         parser.add_argument("--loop", action="store_true", help="go on until SIGTERM or SIGINT")
 
     def handle(self, *_args: Any, loop: bool, **_options: Any) -> None:
-        if not loop:
+        if loop:
+            go_round(Sealer().seal, pause=PAUSE)
+        else:
             self.stdout.write(f"{seals.seal_all()} events sealed.")
-            return
-        # Blocked, a signal stays pending until it is asked for: between two batches, never within one.
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
-        search_at = 0.0
-        while True:
-            complete = time.monotonic() >= search_at
-            if _round(complete=complete) and complete:
-                search_at = time.monotonic() + SEARCH_EVERY
-            if signal.sigtimedwait(ENDS, PAUSE) is not None:
-                return
 
 
-def _must_stop() -> bool:
-    return bool(signal.sigpending() & ENDS)
+class Sealer:
+    """What is done every round; it knows when to look through the whole audit again."""
 
+    def __init__(self) -> None:
+        self._search_at = 0.0  # by the monotonic clock
 
-def _round(*, complete: bool) -> bool:
-    """Seal what is new, ``complete`` from the audit's beginning on; return whether the database let us."""
-    try:
-        (seals.seal_all if complete else seals.seal_recent)(stopped=_must_stop)
-    except (OperationalError, InterfaceError):
-        logger.exception("database_away")
-        return False
-    return True
+    def seal(self) -> None:
+        """Seal what is new, once an hour from the audit's beginning on; a search that failed is made again."""
+        if time.monotonic() < self._search_at:
+            seals.seal_recent(stopped=must_stop)
+        else:
+            seals.seal_all(stopped=must_stop)
+            self._search_at = time.monotonic() + SEARCH_EVERY
