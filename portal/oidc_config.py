@@ -15,7 +15,7 @@ from portal import environment
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PRINTABLE_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # RFC 3986 without quotes, angles and other oddities
-_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, section 3.3
+_WORD = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, section 3.3: a scope; acr_values are written like these
 _TEXTS = {"id", "name", "issuer", "client_id", "client_secret", "client_secret_file", "groups_claim"}
 _LISTS = {"admin_groups", "allowed_groups", "scopes"}
 _MAPS = {"group_names", "authorization_params"}
@@ -28,6 +28,7 @@ _OWN_PARAMS = {
     "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
 }  # fmt: skip
 _LONGEST_ID_TOKEN = timedelta(days=2)
+_SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +169,27 @@ def _is_seconds(value: object) -> bool:
 def _requirement(name: str, key: str, value: object) -> Requirement:
     """Return the requirement in ``{"acr": […], "amr": […], "max_age": seconds}``, each of which may be left out."""
     found: dict[str, Any] = value if isinstance(value, dict) else {"": None}
-    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", 1)
+    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", _SHORTEST_AGE)
     if found.keys() - {"acr", "amr", "max_age"} or not (
         _is_texts(acr) and _is_texts(amr) and _is_seconds(max_age)
     ):
         raise ImproperlyConfigured(
             f'{name}: {key} must be an object such as {{"acr": ["mfa"], "amr": ["hwk"], "max_age": 3600}}.'
         )
-    seconds = timedelta(seconds=max_age) if "max_age" in found else None
-    return Requirement(tuple(acr), tuple(amr), seconds)
+    if odd := [value for value in (*acr, *amr) if not _WORD.fullmatch(value)]:
+        raise ImproperlyConfigured(
+            f"{name}: {odd[0]!r} in {key} is not one word of visible ASCII characters."
+        )
+    if max_age < _SHORTEST_AGE:
+        raise ImproperlyConfigured(
+            f"{name}: max_age in {key} must be at least {_SHORTEST_AGE} seconds: it takes a while to come back."
+        )
+    required = Requirement(tuple(acr), tuple(amr), timedelta(seconds=max_age) if "max_age" in found else None)
+    if required == Requirement():
+        raise ImproperlyConfigured(
+            f"{name}: {key} requires nothing; name an acr, an amr or a max_age, or leave it out."
+        )
+    return required
 
 
 def _check_values(name: str, provider: Provider) -> None:
@@ -189,7 +202,7 @@ def _check_values(name: str, provider: Provider) -> None:
             f"{name}: the issuer of {provider.id} must be an https address (http only on this machine), "
             "exactly as the provider's discovery document states it."
         )
-    if odd := [scope for scope in provider.scopes if not _SCOPE.fullmatch(scope)]:
+    if odd := [scope for scope in provider.scopes if not _WORD.fullmatch(scope)]:
         raise ImproperlyConfigured(f"{name}: {odd[0]!r} in scopes of {provider.id} is not one scope.")
     if own := sorted(_OWN_PARAMS & provider.authorization_params.keys()):
         raise ImproperlyConfigured(

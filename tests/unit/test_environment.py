@@ -245,6 +245,12 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"admin_requires": {"max_age": True}}, "admin_requires must be an object such as"),
         ({"admin_requires": {"max_age": "60"}}, "admin_requires must be an object such as"),
         ({"admin_requires": {"maxage": 60}}, "admin_requires must be an object such as"),
+        ({"enrol_requires": {}}, "enrol_requires requires nothing; name an acr, an amr or a max_age"),
+        ({"enrol_requires": {"acr": [], "amr": []}}, "enrol_requires requires nothing"),
+        ({"enrol_requires": {"acr": [""]}}, "'' in enrol_requires is not one word"),
+        ({"admin_requires": {"acr": ["gold", "gold silver"]}}, "'gold silver' in admin_requires is not one"),
+        ({"admin_requires": {"amr": ["hwk\n"]}}, "in admin_requires is not one word"),
+        ({"admin_requires": {"max_age": 59}}, "max_age in admin_requires must be at least 60 seconds"),
         ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": "3600"}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": True}, "id_token_lifetime must be a number of seconds"),
@@ -276,6 +282,11 @@ def test_what_is_asked_of_a_provider_is_read(providers):
     assert provider.enrol_requires == oidc_config.Requirement(acr=("mfa",))
     assert provider.admin_requires == oidc_config.Requirement(amr=("hwk", "pin"), max_age=timedelta(hours=1))
     assert provider.id_token_lifetime == timedelta(days=2)
+
+
+def test_the_shortest_age_that_can_be_required_is_a_minute(providers):
+    (provider,) = providers({**PROVIDER, "admin_requires": {"max_age": 60}})
+    assert provider.admin_requires == oidc_config.Requirement(max_age=timedelta(minutes=1))
 
 
 def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
