@@ -27,6 +27,7 @@ _OWN_PARAMS = {
     "client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge",
     "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
 }  # fmt: skip
+_LONGEST_TEXT = 255  # characters
 _LONGEST_ID_TOKEN = timedelta(days=2)
 _SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
 
@@ -116,6 +117,16 @@ def is_safe_url(url: object) -> bool:
     if not parts.hostname or parts.username is not None or parts.fragment:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+
+
+def is_clean(value: object) -> bool:
+    """Say whether it is a short text without control, bidirectional or surrogate characters."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and value.isprintable()
+
+
+def is_group(value: object) -> bool:
+    """Say whether a person can have it as a group: it is clean and has no white space but single spaces between words."""
+    return isinstance(value, str) and is_clean(value) and value == " ".join(value.split())
 
 
 def _provider(name: str, entry: dict[str, Any]) -> Provider:
@@ -210,10 +221,26 @@ def _check_values(name: str, provider: Provider) -> None:
         )
     if provider.id_token_lifetime > _LONGEST_ID_TOKEN:
         raise ImproperlyConfigured(f"{name}: id_token_lifetime of {provider.id} is beyond two days.")
+    _check_groups(name, provider)
+
+
+def _check_groups(name: str, provider: Provider) -> None:
+    """Refuse groups that no person can have: they would let nobody in, or make nobody an administrator."""
     if provider.allowed_groups is not None and not provider.allowed_groups:
         raise ImproperlyConfigured(
             f"{name}: allowed_groups of {provider.id} is empty, so nobody could sign in; leave it out for everyone."
         )
+    for key in ("allowed_groups", "admin_groups", "group_names"):
+        groups = getattr(provider, key) or ()
+        if odd := sorted(group for group in groups if not is_group(group)):
+            raise ImproperlyConfigured(
+                f"{name}: {odd[0]!r} in {key} of {provider.id} is no group that a person can have: "
+                "write it without white space but single spaces between words, in at most 255 characters."
+            )
+        if groups and not provider.groups_claim:
+            raise ImproperlyConfigured(
+                f"{name}: {key} of {provider.id} needs a groups_claim: without one nobody has a group."
+            )
 
 
 def _required(name: str, entry: dict[str, Any], key: str) -> str:

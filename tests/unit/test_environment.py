@@ -223,6 +223,14 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"admin_groups": "admins"}, "admin_groups must be a list of texts"),
         ({"admin_groups": [1]}, "admin_groups must be a list of texts"),
         ({"allowed_groups": []}, "nobody could sign in"),
+        ({"allowed_groups": ["staff", "VPN "]}, "'VPN ' in allowed_groups of corp is no group that a person"),
+        ({"allowed_groups": ["VPN  Users"]}, "'VPN  Users' in allowed_groups of corp is no group"),
+        ({"allowed_groups": [""]}, "'' in allowed_groups of corp is no group"),
+        ({"admin_groups": ["VPN\u00a0Admins"]}, "in admin_groups of corp is no group"),
+        ({"admin_groups": ["g" * 256]}, "in admin_groups of corp is no group"),
+        ({"group_names": {"6f2a\n": "Admins"}}, "in group_names of corp is no group"),
+        ({"allowed_groups": ["staff"], "groups_claim": ""}, "allowed_groups of corp needs a groups_claim"),
+        ({"admin_groups": ["admins"], "groups_claim": ""}, "admin_groups of corp needs a groups_claim"),
         ({"admin_group": ["x"]}, "unknown key 'admin_group'; the keys are"),
         ({"server_url": "https://x"}, "unknown key 'server_url'"),
         ({"scopes": "openid"}, "scopes must be a list of texts"),
@@ -287,6 +295,12 @@ def test_what_is_asked_of_a_provider_is_read(providers):
 def test_the_shortest_age_that_can_be_required_is_a_minute(providers):
     (provider,) = providers({**PROVIDER, "admin_requires": {"max_age": 60}})
     assert provider.admin_requires == oidc_config.Requirement(max_age=timedelta(minutes=1))
+
+
+def test_a_group_that_a_person_can_have_may_be_configured(providers):
+    groups = ["/staff", "VPN Users", "g" * 255, "Büro", "CN=vpn,OU=x"]
+    (provider,) = providers({**PROVIDER, "allowed_groups": groups, "admin_groups": groups})
+    assert provider.allowed_groups == provider.admin_groups == set(groups)
 
 
 def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
