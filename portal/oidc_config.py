@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -253,10 +252,7 @@ def _secret(name: str, entry: dict[str, Any]) -> str:
     if "client_secret" in entry and "client_secret_file" in entry:
         raise ImproperlyConfigured(f"{name}: give client_secret or client_secret_file, not both.")
     if path := entry.get("client_secret_file"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ImproperlyConfigured(
-                f"{name}: client_secret_file cannot be read: {error.strerror}."
-            ) from None
+        if secret := environment.read(f"{name}: client_secret_file", path):
+            return secret
+        raise ImproperlyConfigured(f"{name}: client_secret_file is empty; write the client's secret into it.")
     return _required(name, entry, "client_secret")

@@ -67,6 +67,13 @@ def test_a_file_that_cannot_be_read_stops_the_start(monkeypatch, tmp_path):
         environment.text("X", "default")
 
 
+def test_a_file_that_is_no_text_stops_the_start(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "secret"))
+    with pytest.raises(ImproperlyConfigured, match="X_FILE must name a file of UTF-8 text"):
+        environment.text("X")
+
+
 @pytest.mark.parametrize(("text", "flag"), [("true", True), ("1", True), ("False", False), ("0", False)])
 def test_a_flag_is_true_or_false(value, text, flag):
     value(text)
@@ -311,10 +318,21 @@ def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
     assert provider.id_token_lifetime == timedelta(hours=1)
 
 
-def test_a_secret_file_that_cannot_be_read_is_refused(providers):
-    entry = {**PROVIDER, "client_secret_file": "/nowhere/at/all"}
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "X: client_secret_file cannot be read: No such file"),
+        (b"", "X: client_secret_file is empty; write the client's secret into it"),
+        (b" \n", "X: client_secret_file is empty"),
+        (b"\xff\xfe", "X: client_secret_file must name a file of UTF-8 text"),
+    ],
+)
+def test_a_secret_file_without_a_secret_is_refused(providers, tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    entry = {**PROVIDER, "client_secret_file": str(tmp_path / "secret")}
     del entry["client_secret"]
-    with pytest.raises(ImproperlyConfigured, match="client_secret_file cannot be read: No such file"):
+    with pytest.raises(ImproperlyConfigured, match=sentence):
         providers(entry)
 
 
