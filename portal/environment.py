@@ -67,7 +67,7 @@ def seconds(name: str, default: int, *, least: int = 1) -> timedelta:
     """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years."""
     value = number(name, default)
     if not least <= value <= LONGEST_SECONDS:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, at least {least}.")
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, {least} to {LONGEST_SECONDS}.")
     return timedelta(seconds=value)
 
 

@@ -28,6 +28,7 @@ _OWN_PARAMS = {
 }  # fmt: skip
 _LONGEST_TEXT = 255  # characters
 _LONGEST_ID_TOKEN = timedelta(days=2)
+_MOST_SECONDS = 10**8
 _SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
 
 
@@ -131,9 +132,7 @@ def is_group(value: object) -> bool:
 def _provider(name: str, entry: dict[str, Any]) -> Provider:
     _check_shape(name, entry)
     values: dict[str, Any] = {
-        key: entry[key]
-        for key in ("name", "groups_claim", "group_names", "authorization_params")
-        if key in entry
+        key: entry[key] for key in ("groups_claim", "group_names", "authorization_params") if key in entry
     }
     if "scopes" in entry:
         values["scopes"] = tuple(dict.fromkeys(("openid", *entry["scopes"])))
@@ -142,12 +141,13 @@ def _provider(name: str, entry: dict[str, Any]) -> Provider:
     values |= {key: _requirement(name, key, entry[key]) for key in sorted(_REQUIREMENTS & entry.keys())}
     provider = Provider(
         id=_required(name, entry, "id"),
+        name=entry.get("name") or entry["id"],
         issuer=_required(name, entry, "issuer"),
         client_id=_required(name, entry, "client_id"),
         client_secret=_secret(name, entry),
         admin_groups=frozenset(entry.get("admin_groups", ())),
         allowed_groups=frozenset(entry["allowed_groups"]) if "allowed_groups" in entry else None,
-        **{"name": entry.get("id", ""), **values},
+        **values,
     )
     _check_values(name, provider)
     return provider
@@ -165,7 +165,7 @@ def _check_shape(name: str, entry: dict[str, Any]) -> None:
         if key in _MAPS and not (isinstance(value, dict) and _is_texts(list(value.values()))):
             raise ImproperlyConfigured(f"{name}: {key} must be an object of texts.")
         if key in _NUMBERS and not _is_seconds(value):
-            raise ImproperlyConfigured(f"{name}: {key} must be a number of seconds, at least 1.")
+            raise ImproperlyConfigured(f"{name}: {key} must be a number of seconds, 1 to {_MOST_SECONDS}.")
 
 
 def _is_texts(value: object) -> bool:
@@ -173,7 +173,7 @@ def _is_texts(value: object) -> bool:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**8
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SECONDS
 
 
 def _requirement(name: str, key: str, value: object) -> Requirement:
@@ -217,6 +217,10 @@ def _check_values(name: str, provider: Provider) -> None:
     if own := sorted(_OWN_PARAMS & provider.authorization_params.keys()):
         raise ImproperlyConfigured(
             f"{name}: authorization_params of {provider.id} may not set {own[0]}: Latchkey does."
+        )
+    if "none" in provider.authorization_params.get("prompt", "").split():
+        raise ImproperlyConfigured(
+            f"{name}: authorization_params of {provider.id} may not set prompt to none: nobody could sign in anew."
         )
     if provider.id_token_lifetime > _LONGEST_ID_TOKEN:
         raise ImproperlyConfigured(f"{name}: id_token_lifetime of {provider.id} is beyond two days.")

@@ -184,6 +184,10 @@ def test_a_provider_is_read_with_its_defaults(providers):
     )
 
 
+def test_a_provider_with_an_empty_name_is_called_by_its_id(providers):
+    assert providers({**PROVIDER, "name": ""})[0].name == "corp"
+
+
 def test_no_variable_means_no_provider(monkeypatch):
     monkeypatch.delenv("X", raising=False)
     assert oidc_config.providers("X") == ()
@@ -249,6 +253,8 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"authorization_params": {"nonce": "x"}}, "may not set nonce: Latchkey does"),
         ({"authorization_params": {"a": "b", "redirect_uri": "https://x"}}, "may not set redirect_uri"),
         ({"authorization_params": {"acr_values": "x"}}, "may not set acr_values"),
+        ({"authorization_params": {"prompt": "none"}}, "may not set prompt to none: nobody could sign in"),
+        ({"authorization_params": {"prompt": "consent none"}}, "may not set prompt to none"),
         ({"group_names": ["admins"]}, "group_names must be an object of texts"),
         ({"group_names": {"6f2a": None}}, "group_names must be an object of texts"),
         ({"enrol_requires": "mfa"}, "enrol_requires must be an object such as"),
@@ -266,7 +272,8 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"admin_requires": {"acr": ["gold", "gold silver"]}}, "'gold silver' in admin_requires is not one"),
         ({"admin_requires": {"amr": ["hwk\n"]}}, "in admin_requires is not one word"),
         ({"admin_requires": {"max_age": 59}}, "max_age in admin_requires must be at least 60 seconds"),
-        ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds"),
+        ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds, 1 to 100000000"),
+        ({"id_token_lifetime": 10**8 + 1}, "id_token_lifetime must be a number of seconds, 1 to 100000000"),
         ({"id_token_lifetime": "3600"}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": True}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": 172801}, "id_token_lifetime of corp is beyond two days"),
@@ -389,8 +396,8 @@ def test_a_mail_server_is_reached_as_its_kind_of_tls_wants(tls, expected):
 def test_seconds_are_at_least_one_or_none_where_that_means_never(value):
     value("0")
     assert environment.seconds("X", 300, least=0) == timedelta(0)
-    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 1"):
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 1 to 315360000"):
         environment.seconds("X", 300)
     value("-1")
-    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 0"):
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 0 to 315360000"):
         environment.seconds("X", 300, least=0)
