@@ -16,10 +16,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal import assurance, browsers, sessions
 from portal.access.changes import By, forgo_token
-from portal.http import PersonRequest, SeeOther
+from portal.http import PersonRequest, SeeOther, safe_next
 from portal.models import User
 from portal.oidc.sign_out import ends_refresh_token, farewell
-from portal.oidc.views import safe_next
 from portal.source import source
 
 

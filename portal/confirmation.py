@@ -17,8 +17,7 @@ from django.views.decorators.http import require_safe
 from portal import assurance, errors
 from portal.assurance import PURPOSES, Assurance, Purpose, required, with_time_to_spare
 from portal.break_glass import LOCAL_ISSUER
-from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of
-from portal.oidc.views import safe_next
+from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of, safe_next
 from portal.oidc_config import Provider
 
 
