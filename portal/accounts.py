@@ -6,6 +6,7 @@ from datetime import datetime
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -15,10 +16,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal import assurance, browsers, sessions
 from portal.access.changes import By, forgo_token
-from portal.http import PersonRequest, SeeOther
+from portal.http import PersonRequest, SeeOther, safe_next
 from portal.models import User
 from portal.oidc.sign_out import ends_refresh_token, farewell
-from portal.oidc.views import safe_next
 from portal.source import source
 
 
@@ -48,14 +48,14 @@ def login(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def logout(request: HttpRequest) -> HttpResponse:
     """End the session here, whatever becomes of the rest, then lead to the provider to end it there."""
-    proved = assurance.kept(request.session)
+    proved, began_at = assurance.kept(request.session), sessions.began_at(request.session)
     if request.method != "POST":
         return render(request, "account/logout.html", {"at_provider": proved is not None and proved.provider})
     person, at = request.user, timezone.now()
     sessions.close(request)
     url = farewell(proved)
     if url and proved and ends_refresh_token(proved) and isinstance(person, User):
-        forgo_token(person, why="signed_out", by=By(person, source(request)), at=at)
+        _forgo_token(person, began_at, by=By(person, source(request)), at=at)
     # In the page, not in a Refresh header: proxies refuse headers as long as an id_token.
     return render(request, "account/signing_out.html", {"url": url}) if url else redirect("signed_out")
 
@@ -90,6 +90,17 @@ def end_session(request: PersonRequest, number: int) -> HttpResponse:
 def end_other_sessions(request: PersonRequest) -> HttpResponse:
     _end(request, _others(request))
     return _see_sessions()
+
+
+@transaction.atomic
+def _forgo_token(person: User, began_at: datetime | None, *, by: By, at: datetime) -> None:
+    """Do without the refresh token if the sign-in of the session that began at ``began_at`` obtained it.
+
+    The provider ends the sign-in of this browser alone: a later one elsewhere, and its token, live on there.
+    """
+    row = User.objects.select_for_update(no_key=True).get(pk=person.pk)
+    if row.signed_in_at == began_at:
+        forgo_token(row, why="signed_out", by=by, at=at)
 
 
 def _others(request: PersonRequest) -> QuerySet[UserSession]:

@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from portal import assurance, errors
-from portal.assurance import PURPOSES, Purpose, required, with_time_to_spare
-from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of
-from portal.oidc.views import safe_next
+from portal.assurance import PURPOSES, Assurance, Purpose, required, with_time_to_spare
+from portal.break_glass import LOCAL_ISSUER
+from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of, safe_next
 from portal.oidc_config import by_issuer
 
 
@@ -76,10 +76,16 @@ def _lacks(request: PersonRequest, view: View) -> Purpose | None:
 def _is_met(request: PersonRequest, purpose: Purpose, *, spare: bool = False) -> bool:
     proved = assurance.kept(request.session)
     provider = by_issuer(request.user.issuer)
-    if purpose != "enrol" and proved is not None and not proved.provider:
+    if purpose != "enrol" and _is_by_link(proved):
         provider = None  # a break-glass link is for when it is away
+    elif provider is None and request.user.issuer != LOCAL_ISSUER:
+        return False  # what the provider asked for went from the settings with it
     asked = required(provider, purpose)
     return assurance.suffices(proved, with_time_to_spare(asked) if spare else asked, at=timezone.now())
+
+
+def _is_by_link(proved: Assurance | None) -> bool:
+    return proved is not None and not proved.provider
 
 
 def _confirm_first(request: PersonRequest, purpose: Purpose, *, otherwise: str) -> HttpResponse:
@@ -95,11 +101,11 @@ def _confirm_first(request: PersonRequest, purpose: Purpose, *, otherwise: str) 
 
 
 def _page(request: PersonRequest, purpose: Purpose, next_url: str, status: HTTPStatus) -> HttpResponse:
-    proved = assurance.kept(request.session)
     context = {
         "purpose": purpose,
         "next": next_url,
         "provider": by_issuer(request.user.issuer),
-        "by_link": proved is not None and not proved.provider,
+        # Whatever a link proves, it is not what enrolling takes.
+        "by_link": purpose != "enrol" and _is_by_link(assurance.kept(request.session)),
     }
     return render(request, "account/confirm.html", context, status=status)

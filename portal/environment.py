@@ -17,11 +17,21 @@ LONGEST_SECONDS = 3650 * 86400
 def text(name: str, default: str | None = None) -> str:
     """Return NAME, or the content of the file that NAME_FILE points to, or the default."""
     if path := os.environ.get(f"{name}_FILE"):
-        return _read(name, path)
+        return read(f"{name}_FILE", path)
     value = os.environ.get(name, default)
     if value is None:
         raise ImproperlyConfigured(f"{name} is not set: see docs/settings.md.")
     return value
+
+
+def read(what: str, path: str) -> str:
+    """Return the text of a file that the setting ``what`` names, without white space around it."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{what} cannot be read: {error.strerror}.") from None
+    except ValueError:  # of a path or a content that is no text
+        raise ImproperlyConfigured(f"{what} must name a file of UTF-8 text.") from None
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -57,7 +67,7 @@ def seconds(name: str, default: int, *, least: int = 1) -> timedelta:
     """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years."""
     value = _whole(name, default)
     if not least <= value <= LONGEST_SECONDS:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, at least {least}.")
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, {least} to {LONGEST_SECONDS}.")
     return timedelta(seconds=value)
 
 
@@ -107,13 +117,6 @@ def _whole(name: str, default: int) -> int:
         return int(text(name, str(default)))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
-
-
-def _read(name: str, path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}.") from None
 
 
 def fernet_keys(name: str) -> list[str]:

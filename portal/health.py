@@ -99,10 +99,11 @@ def _figures(at: datetime) -> list[str]:
         "# HELP latchkey_revalidation_unanswered People about whom a provider has given no answer for too long.",
         "# TYPE latchkey_revalidation_unanswered gauge",
     ]
-    missing = unanswered(at)
+    # Nobody can be asked about people whose provider the settings know no more: they above all are to be seen.
+    missing = dict.fromkeys((provider.id for provider in settings.OIDC_PROVIDERS), 0) | unanswered(at)
     lines += [
-        f'latchkey_revalidation_unanswered{{provider="{provider.id}"}} {missing.get(provider.id, 0)}'
-        for provider in settings.OIDC_PROVIDERS
+        f'latchkey_revalidation_unanswered{{provider="{_label(provider)}"}} {people}'
+        for provider, people in missing.items()
     ]
     return lines
 

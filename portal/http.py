@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -38,6 +39,17 @@ def is_polled(request: HttpRequest) -> bool:
 
 def asks_for_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
+
+
+def safe_next(value: str | None) -> str:
+    """Return ``value`` when it is a path of this site, else the page that follows a sign-in."""
+    path = value or ""
+    local = (
+        path.isprintable()  # half a surrogate pair is not, and no address can hold it
+        and path.startswith("/")
+        and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
+    )
+    return path if local else settings.LOGIN_REDIRECT_URL
 
 
 def page_of(request: HttpRequest, otherwise: str) -> str:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ from portal import environment
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PRINTABLE_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # RFC 3986 without quotes, angles and other oddities
-_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, section 3.3
+_WORD = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, section 3.3: a scope; acr_values are written like these
 _TEXTS = {"id", "name", "issuer", "client_id", "client_secret", "client_secret_file", "groups_claim"}
 _LISTS = {"admin_groups", "allowed_groups", "scopes"}
 _MAPS = {"group_names", "authorization_params"}
@@ -31,7 +30,10 @@ _OWN_PARAMS = {
     "client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge",
     "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
 }  # fmt: skip
+_LONGEST_TEXT = 255  # characters
 _LONGEST_ID_TOKEN = timedelta(days=2)
+_MOST_SECONDS = 10**8
+_SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,20 @@ def is_safe_url(url: object) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
+def is_clean(value: object) -> bool:
+    """Say whether it is a short text without control, bidirectional or surrogate characters."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and value.isprintable()
+
+
+def is_group(value: object) -> bool:
+    """Say whether a person can have it as a group: it is clean and has no white space but single spaces between words."""
+    return isinstance(value, str) and is_clean(value) and value == " ".join(value.split())
+
+
 def _provider(name: str, entry: dict[str, Any]) -> Provider:
     _check_shape(name, entry)
     values: dict[str, Any] = {
-        key: entry[key]
-        for key in ("name", "groups_claim", "group_names", "authorization_params")
-        if key in entry
+        key: entry[key] for key in ("groups_claim", "group_names", "authorization_params") if key in entry
     }
     if "scopes" in entry:
         values["scopes"] = tuple(dict.fromkeys(("openid", *entry["scopes"])))
@@ -145,12 +155,13 @@ def _provider(name: str, entry: dict[str, Any]) -> Provider:
     values |= {key: _requirement(name, key, entry[key]) for key in sorted(_REQUIREMENTS & entry.keys())}
     provider = Provider(
         id=_required(name, entry, "id"),
+        name=entry.get("name") or entry["id"],
         issuer=_required(name, entry, "issuer"),
         client_id=_required(name, entry, "client_id"),
         client_secret=_secret(name, entry),
         admin_groups=frozenset(entry.get("admin_groups", ())),
         allowed_groups=frozenset(entry["allowed_groups"]) if "allowed_groups" in entry else None,
-        **{"name": entry.get("id", ""), **values},
+        **values,
     )
     _check_values(name, provider)
     return provider
@@ -168,7 +179,7 @@ def _check_shape(name: str, entry: dict[str, Any]) -> None:
         if key in _MAPS and not (isinstance(value, dict) and _is_texts(list(value.values()))):
             raise ImproperlyConfigured(f"{name}: {key} must be an object of texts.")
         if key in _NUMBERS and not _is_seconds(value):
-            raise ImproperlyConfigured(f"{name}: {key} must be a number of seconds, at least 1.")
+            raise ImproperlyConfigured(f"{name}: {key} must be a number of seconds, 1 to {_MOST_SECONDS}.")
 
 
 def _is_texts(value: object) -> bool:
@@ -176,21 +187,33 @@ def _is_texts(value: object) -> bool:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**8
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SECONDS
 
 
 def _requirement(name: str, key: str, value: object) -> Requirement:
     """Return the requirement in ``{"acr": […], "amr": […], "max_age": seconds}``, each of which may be left out."""
     found: dict[str, Any] = value if isinstance(value, dict) else {"": None}
-    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", 1)
+    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", _SHORTEST_AGE)
     if found.keys() - {"acr", "amr", "max_age"} or not (
         _is_texts(acr) and _is_texts(amr) and _is_seconds(max_age)
     ):
         raise ImproperlyConfigured(
             f'{name}: {key} must be an object such as {{"acr": ["mfa"], "amr": ["hwk"], "max_age": 3600}}.'
         )
-    seconds = timedelta(seconds=max_age) if "max_age" in found else None
-    return Requirement(tuple(acr), tuple(amr), seconds)
+    if odd := [value for value in (*acr, *amr) if not _WORD.fullmatch(value)]:
+        raise ImproperlyConfigured(
+            f"{name}: {odd[0]!r} in {key} is not one word of visible ASCII characters."
+        )
+    if max_age < _SHORTEST_AGE:
+        raise ImproperlyConfigured(
+            f"{name}: max_age in {key} must be at least {_SHORTEST_AGE} seconds: it takes a while to come back."
+        )
+    required = Requirement(tuple(acr), tuple(amr), timedelta(seconds=max_age) if "max_age" in found else None)
+    if required == Requirement():
+        raise ImproperlyConfigured(
+            f"{name}: {key} requires nothing; name an acr, an amr or a max_age, or leave it out."
+        )
+    return required
 
 
 def _check_values(name: str, provider: Provider) -> None:
@@ -203,18 +226,38 @@ def _check_values(name: str, provider: Provider) -> None:
             f"{name}: the issuer of {provider.id} must be an https address (http only on this machine), "
             "exactly as the provider's discovery document states it."
         )
-    if odd := [scope for scope in provider.scopes if not _SCOPE.fullmatch(scope)]:
+    if odd := [scope for scope in provider.scopes if not _WORD.fullmatch(scope)]:
         raise ImproperlyConfigured(f"{name}: {odd[0]!r} in scopes of {provider.id} is not one scope.")
     if own := sorted(_OWN_PARAMS & provider.authorization_params.keys()):
         raise ImproperlyConfigured(
             f"{name}: authorization_params of {provider.id} may not set {own[0]}: Latchkey does."
         )
+    if "none" in provider.authorization_params.get("prompt", "").split():
+        raise ImproperlyConfigured(
+            f"{name}: authorization_params of {provider.id} may not set prompt to none: nobody could sign in anew."
+        )
     if provider.id_token_lifetime > _LONGEST_ID_TOKEN:
         raise ImproperlyConfigured(f"{name}: id_token_lifetime of {provider.id} is beyond two days.")
+    _check_groups(name, provider)
+
+
+def _check_groups(name: str, provider: Provider) -> None:
+    """Refuse groups that no person can have: they would let nobody in, or make nobody an administrator."""
     if provider.allowed_groups is not None and not provider.allowed_groups:
         raise ImproperlyConfigured(
             f"{name}: allowed_groups of {provider.id} is empty, so nobody could sign in; leave it out for everyone."
         )
+    for key in ("allowed_groups", "admin_groups", "group_names"):
+        groups = getattr(provider, key) or ()
+        if odd := sorted(group for group in groups if not is_group(group)):
+            raise ImproperlyConfigured(
+                f"{name}: {odd[0]!r} in {key} of {provider.id} is no group that a person can have: "
+                "write it without white space but single spaces between words, in at most 255 characters."
+            )
+        if groups and not provider.groups_claim:
+            raise ImproperlyConfigured(
+                f"{name}: {key} of {provider.id} needs a groups_claim: without one nobody has a group."
+            )
 
 
 def _required(name: str, entry: dict[str, Any], key: str) -> str:
@@ -227,10 +270,7 @@ def _secret(name: str, entry: dict[str, Any]) -> str:
     if "client_secret" in entry and "client_secret_file" in entry:
         raise ImproperlyConfigured(f"{name}: give client_secret or client_secret_file, not both.")
     if path := entry.get("client_secret_file"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ImproperlyConfigured(
-                f"{name}: client_secret_file cannot be read: {error.strerror}."
-            ) from None
+        if secret := environment.read(f"{name}: client_secret_file", path):
+            return secret
+        raise ImproperlyConfigured(f"{name}: client_secret_file is empty; write the client's secret into it.")
     return _required(name, entry, "client_secret")

@@ -47,6 +47,11 @@ def start(session: SessionBase, *, at: datetime) -> None:
     session[BEGAN_AT] = session[LAST_ACT_AT] = at.isoformat()
 
 
+def began_at(session: SessionBase) -> datetime | None:
+    """Return when the session began, which is when its sign-in was accepted; None for one from before that was kept."""
+    return datetime.fromisoformat(session[BEGAN_AT]) if BEGAN_AT in session else None
+
+
 def over(request: HttpRequest, person: User, *, at: datetime) -> session_limits.Over | None:
     """Return why the person's session is over at ``at``; None while it is not. One from before the limits begins now."""
     began_at, last_act_at = (

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from portal.oidc.http import ProviderTrouble
-from portal.oidc_config import Provider
+from portal.oidc_config import Provider, is_clean, is_group
 
 _LENGTH = 255
 _LONGEST_TOKEN = 16 << 10  # characters
@@ -46,8 +46,8 @@ def proof(claims: dict[str, Any], tokens: dict[str, Any]) -> Proof:
     return Proof(
         id_token=str(tokens["id_token"]),
         refresh_token=refresh_token_in(tokens),
-        acr=acr if isinstance(acr, str) and _is_clean(acr) else "",
-        amr=frozenset(filter(_is_clean, amr)) if isinstance(amr, list) else frozenset(),
+        acr=acr if isinstance(acr, str) and is_clean(acr) else "",
+        amr=frozenset(filter(is_clean, amr)) if isinstance(amr, list) else frozenset(),
         auth_time=_time(claims.get("auth_time")),
     )
 
@@ -72,7 +72,7 @@ def _time(value: object) -> datetime | None:
 def identity(provider: Provider, claims: dict[str, Any]) -> Identity:
     """Return the identity in ``claims``; raise ProviderTrouble when the subject cannot be kept as it is."""
     sub = claims.get("sub")
-    if not isinstance(sub, str) or not _is_clean(sub):
+    if not isinstance(sub, str) or not is_clean(sub):
         raise ProviderTrouble("bad_sub")
     groups = named_groups(provider, claims)
     return Identity(
@@ -83,11 +83,6 @@ def identity(provider: Provider, claims: dict[str, Any]) -> Identity:
         groups=groups or frozenset(),
         names_groups=groups is not None,
     )
-
-
-def _is_clean(value: object) -> bool:
-    """Say whether it is a short text without control, bidirectional or surrogate characters."""
-    return isinstance(value, str) and 0 < len(value) <= _LENGTH and value.isprintable()
 
 
 def _name(value: object) -> str:
@@ -112,9 +107,4 @@ def named_groups(provider: Provider, claims: dict[str, Any]) -> frozenset[str] |
     """
     value = claims.get(provider.groups_claim) if provider.groups_claim else None
     values = [value] if isinstance(value, str) else value
-    return frozenset(filter(_is_group, values)) if isinstance(values, list) else None
-
-
-def _is_group(value: object) -> bool:
-    """Say whether it is clean and has no white space but single spaces between words."""
-    return isinstance(value, str) and _is_clean(value) and value == " ".join(value.split())
+    return frozenset(filter(is_group, values)) if isinstance(values, list) else None

@@ -1,9 +1,9 @@
 """The OpenID Connect relying party: allauth's, with the checks that it leaves out."""
 
 import secrets
+from copy import copy
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote_plus
 
 from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.models import SocialApp
@@ -18,9 +18,9 @@ from django.utils import timezone
 from portal import oidc_config
 from portal.assurance import Purpose, parameters, required
 from portal.oidc import discovery, id_token
+from portal.oidc.client_auth import basic, uses_basic
 from portal.oidc.http import ProviderTrouble
 from portal.oidc.identity import Proof, proof
-from portal.oidc.refresh import uses_basic
 
 
 class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
@@ -32,11 +32,11 @@ class Client(OAuth2Client):  # type: ignore[misc]  # allauth has no types
         return authorization_url + separator + url.removeprefix("?")
 
     def get_access_token(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Return what the code is traded for; in HTTP Basic, id and secret are form-encoded (RFC 6749, section 2.3.1)."""
+        """Return what the code is traded for, by a client whose id and secret are as HTTP Basic sends them."""
+        client = copy(self)
         if self.basic_auth:
-            for name in ("consumer_key", "consumer_secret"):
-                setattr(self, name, quote_plus(getattr(self, name)))
-        tokens: dict[str, Any] = super().get_access_token(*args, **options)
+            client.consumer_key, client.consumer_secret = basic(self.consumer_key, self.consumer_secret)
+        tokens: dict[str, Any] = OAuth2Client.get_access_token(client, *args, **options)
         return tokens
 
 

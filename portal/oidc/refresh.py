@@ -1,11 +1,10 @@
 """Ask a provider about a person who is not here: RFC 6749, section 6. Nothing of it touches the database: threads may call it."""
 
 from typing import Any
-from urllib.parse import quote_plus
 
-import requests
 from allauth.socialaccount.adapter import get_adapter
 
+from portal.oidc.client_auth import basic, uses_basic
 from portal.oidc.http import ProviderTrouble, time_budget
 from portal.oidc_config import Provider
 
@@ -18,8 +17,7 @@ def refresh(provider: Provider, document: dict[str, Any], refresh_token: str) ->
     body = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     auth = None
     if uses_basic(document):
-        # Form-encoded first: RFC 6749, section 2.3.1.
-        auth = requests.auth.HTTPBasicAuth(quote_plus(provider.client_id), quote_plus(provider.client_secret))
+        auth = basic(provider.client_id, provider.client_secret)
     else:
         body |= {"client_id": provider.client_id, "client_secret": provider.client_secret}
     with time_budget(), get_adapter().get_requests_session() as session:
@@ -35,9 +33,3 @@ def userinfo(document: dict[str, Any], access_token: str) -> dict[str, Any]:
     with time_budget(), get_adapter().get_requests_session() as session:
         claims: dict[str, Any] = session.get(document["userinfo_endpoint"], headers=headers).json()
     return claims
-
-
-def uses_basic(document: dict[str, Any]) -> bool:
-    """Say whether the client's secret goes into the header; the default when a provider does not say is that."""
-    methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-    return isinstance(methods, list) and "client_secret_post" not in methods

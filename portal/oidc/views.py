@@ -2,33 +2,21 @@
 
 from allauth.core import ratelimit
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal import errors
 from portal.assurance import PURPOSES, Purpose
+from portal.http import safe_next
 from portal.oidc import refusals
 from portal.oidc.confirming import confirms, refuse
 from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
 from portal.oidc.identity import Identity, Proof, identity
 from portal.oidc.provider import Provider
 from portal.oidc.sign_in import RefusedError, sign_in
-
-
-def safe_next(value: str | None) -> str:
-    """Return ``value`` when it is a path of this site, else the page that follows a sign-in."""
-    path = value or ""
-    local = (
-        path.isprintable()  # half a surrogate pair is not, and no address can hold it
-        and path.startswith("/")
-        and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
-    )
-    return path if local else settings.LOGIN_REDIRECT_URL
 
 
 @login_not_required

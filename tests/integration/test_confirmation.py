@@ -145,10 +145,7 @@ def test_nothing_is_asked_where_nothing_is_required(configure):
     ["", "https://evil.example/enrol/", "//evil.example/enrol/", "http://testserver.evil.example/enrol/"],
 )
 def test_a_confirmation_leads_to_a_page_of_ours(configure, referer):
-    configure(enrol_requires=Requirement(acr=("gold",)))
     browser = enter(Client(headers={"referer": referer}), rows.person())
-    User.objects.update(issuer="https://nowhere.example")  # whom no provider knows, nothing is asked of
-    assert not is_asked(browser.post("/", {}))
     double = configure(enrol_requires=Requirement(acr=("gold",)))
     User.objects.update(issuer=double.issuer)
     assert '<input type="hidden" name="next" value="/">' in browser.post("/", {}).content.decode()
@@ -263,6 +260,55 @@ def test_a_break_glass_link_is_proof_for_the_administration_and_for_five_minutes
     assert is_asked(shown)
     assert "Another one confirms it too" in shown.content.decode()
     assert '<form method="post" action="/accounts/oidc' not in shown.content.decode()
+
+
+# --- A provider that is configured no longer ---
+
+
+def test_what_a_provider_asked_for_is_not_met_by_taking_it_out_of_the_settings(configure, settings):
+    asked = Requirement(amr=("hwk",))
+    double, client = configure(enrol_requires=asked, admin_requires=asked), Client()
+    says(double, amr=["pwd", "hwk"])
+    double.sign_in(client)
+    rows.interface()
+    assert client.get("/admin/").status_code == 200
+    settings.LATCHKEY_ADMIN_ACT_AGE = timedelta(0)
+    other = Double("other")
+    use_providers(settings, (other.provider(),))
+    act = "/admin/peers/auditevent/export.csv"
+    for shown in (client.get("/admin/"), client.post(act), client.post("/", enrolment())):
+        assert is_asked(shown)
+        assert "Sign out, then sign in again." in shown.content.decode()
+    assert client.get("/").status_code == 200
+    session = client.session
+    del session[assurance.KEY]  # as in a session from before that was kept
+    session.save()
+    assert is_asked(client.get("/admin/"))
+    other.close()
+
+
+def test_a_link_opens_the_administration_but_enrols_nobody_whose_provider_is_gone(configure, settings):
+    double = configure(enrol_requires=Requirement(acr=("gold",)))
+    boss = rows.person("boss", is_staff=True, is_superuser=True)
+    User.objects.update(issuer=double.issuer)
+    rows.interface()
+    client = Client()
+    client.post(f"/break-glass/{break_glass.issue(boss, at=timezone.now())}")
+    use_providers(settings, ())
+    assert client.get("/admin/").status_code == 200
+    shown = client.post("/", enrolment())
+    assert is_asked(shown)
+    assert "Another one confirms it too" not in shown.content.decode()
+    assert "Sign out, then sign in again." in shown.content.decode()
+
+
+def test_the_first_administrator_whom_no_provider_knows_is_asked_for_nothing(configure):
+    configure(enrol_requires=Requirement(acr=("gold",)), admin_requires=Requirement(acr=("gold",)))
+    rows.interface()
+    boss, client = break_glass.create_first_admin("boss"), Client()
+    client.post(f"/break-glass/{break_glass.issue(boss, at=timezone.now())}")
+    assert client.get("/admin/").status_code == 200
+    assert not is_asked(client.post("/", enrolment()))
 
 
 # --- The way there and back ---

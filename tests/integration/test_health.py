@@ -122,6 +122,26 @@ def test_figures_tell_what_is_held_and_whom_nobody_could_ask_about(settings):
     assert 'latchkey_revalidation_unanswered{provider="demo"} 1' in lines
 
 
+def test_figures_tell_of_people_whose_provider_the_settings_know_no_more(settings):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    at = timezone.now()
+    rows.peer(person := rows.person(), rows.interface())
+    RefreshToken.objects.create(
+        person=person,
+        provider="gone",
+        token="any",
+        obtained_at=at,
+        due_at=at,
+        failing_since=at - timedelta(hours=2),
+    )
+    answer = Client().get("/metrics", headers={"authorization": "Bearer right-token"})
+    shown = [line for line in answer.content.decode().splitlines() if "unanswered{" in line]
+    assert shown == [
+        'latchkey_revalidation_unanswered{provider="demo"} 0',
+        'latchkey_revalidation_unanswered{provider="gone"} 1',
+    ]
+
+
 def test_the_cache_table_comes_and_goes_with_its_migration(database):
     assert database.manage("migrate", "portal", "0001", "-v0").returncode == 0
     assert database.sql("SELECT to_regclass('portal_cache')") == ""

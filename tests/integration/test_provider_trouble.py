@@ -10,9 +10,9 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
 
+from portal.http import safe_next
 from portal.models import User
 from portal.oidc import http
-from portal.oidc.views import safe_next
 from tests import rows
 from tests.integration import provider_double as double_
 from tests.integration.conftest import free_port, use_providers

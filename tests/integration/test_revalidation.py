@@ -83,7 +83,9 @@ def test_people_without_an_entitled_device_are_not_asked_about(idp, hire):
     User.objects.filter(sub="over").update(signed_in_at=now() - timedelta(days=8))
     assert revalidate(now()) == {}
     assert idp.questions == {}
-    assert not RefreshToken.objects.filter(due_at__lte=now(0.9 * EVERY)).exists()  # nor looked at by each claim
+    assert not RefreshToken.objects.filter(
+        due_at__lte=now(0.9 * EVERY)
+    ).exists()  # nor looked at by each claim
 
 
 # --- Gone ---

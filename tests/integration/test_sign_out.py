@@ -222,3 +222,38 @@ def test_a_refresh_token_that_ends_with_the_sign_out_is_not_asked_with_again(dou
         assert timedelta(hours=24) <= left < timedelta(hours=24, minutes=1)
         assert AuditEvent.objects.latest("pk").action == "token_forgone"
     assert (person.lease_limit is None) is kept
+
+
+@pytest.fixture
+def gives_tokens(double):
+    """Let each sign-in at the provider obtain a refresh token of its own, and return how many have."""
+    given = []
+
+    def answer(handler):
+        given.append(f"refresh-token-{len(given)}")
+        handler.json({**double.answer(TOKEN), "refresh_token": given[-1]})
+
+    double.behave[TOKEN] = answer
+    return given
+
+
+def test_signing_out_in_one_browser_leaves_the_refresh_token_that_another_obtained(double, gives_tokens):
+    laptop, phone = signed_in(double), signed_in(double)
+    person = User.objects.get()
+    assert "/end?realm" in laptop.post(OUT).content.decode()
+    assert not is_signed_in(laptop)
+    assert RefreshToken.objects.get().token == gives_tokens[1]
+    assert User.objects.get().lease_limit is None
+    assert not AuditEvent.objects.filter(action="token_forgone").exists()
+    phone.post(OUT)
+    assert not RefreshToken.objects.exists()
+    assert User.objects.get().signed_in_at == person.signed_in_at
+
+
+def test_who_signed_in_again_in_the_same_browser_forgoes_the_latest_token_there(double, gives_tokens):
+    browser = signed_in(double)
+    assert double.sign_in(browser).status_code == 302
+    RefreshToken.objects.update(obtained_at=timezone.now())  # rotated meanwhile
+    browser.post(OUT)
+    assert len(gives_tokens) == 2
+    assert not RefreshToken.objects.exists()

@@ -213,6 +213,15 @@ def test_portal_knows_of_peers_no_more_than_its_audit_and_its_rows():
         }, path
 
 
+def test_nobody_needs_the_pages_of_the_sign_in_but_their_addresses():
+    importing = {
+        name_of(path)
+        for path in files("peers", "portal")
+        if any(name.startswith("portal.oidc.views") for name in own_imports(path))
+    }
+    assert importing == {"portal.oidc.urls"}
+
+
 def test_the_product_knows_nothing_of_the_demo_or_the_tests():
     for path in files("peers", "portal"):
         assert not [name for name in imports(path) if name.split(".")[0] in ("deploy", "tests")], path

@@ -67,6 +67,13 @@ def test_a_file_that_cannot_be_read_stops_the_start(monkeypatch, tmp_path):
         environment.text("X", "default")
 
 
+def test_a_file_that_is_no_text_stops_the_start(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "secret"))
+    with pytest.raises(ImproperlyConfigured, match="X_FILE must name a file of UTF-8 text"):
+        environment.text("X")
+
+
 @pytest.mark.parametrize(("text", "flag"), [("true", True), ("1", True), ("False", False), ("0", False)])
 def test_a_flag_is_true_or_false(value, text, flag):
     value(text)
@@ -196,6 +203,10 @@ def test_a_provider_is_read_with_its_defaults(providers):
     )
 
 
+def test_a_provider_with_an_empty_name_is_called_by_its_id(providers):
+    assert providers({**PROVIDER, "name": ""})[0].name == "corp"
+
+
 def test_no_variable_means_no_provider(monkeypatch):
     monkeypatch.delenv("X", raising=False)
     assert oidc_config.providers("X") == ()
@@ -242,6 +253,14 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"admin_groups": "admins"}, "admin_groups must be a list of texts"),
         ({"admin_groups": [1]}, "admin_groups must be a list of texts"),
         ({"allowed_groups": []}, "nobody could sign in"),
+        ({"allowed_groups": ["staff", "VPN "]}, "'VPN ' in allowed_groups of corp is no group that a person"),
+        ({"allowed_groups": ["VPN  Users"]}, "'VPN  Users' in allowed_groups of corp is no group"),
+        ({"allowed_groups": [""]}, "'' in allowed_groups of corp is no group"),
+        ({"admin_groups": ["VPN\u00a0Admins"]}, "in admin_groups of corp is no group"),
+        ({"admin_groups": ["g" * 256]}, "in admin_groups of corp is no group"),
+        ({"group_names": {"6f2a\n": "Admins"}}, "in group_names of corp is no group"),
+        ({"allowed_groups": ["staff"], "groups_claim": ""}, "allowed_groups of corp needs a groups_claim"),
+        ({"admin_groups": ["admins"], "groups_claim": ""}, "admin_groups of corp needs a groups_claim"),
         ({"admin_group": ["x"]}, "unknown key 'admin_group'; the keys are"),
         ({"server_url": "https://x"}, "unknown key 'server_url'"),
         ({"scopes": "openid"}, "scopes must be a list of texts"),
@@ -253,6 +272,8 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"authorization_params": {"nonce": "x"}}, "may not set nonce: Latchkey does"),
         ({"authorization_params": {"a": "b", "redirect_uri": "https://x"}}, "may not set redirect_uri"),
         ({"authorization_params": {"acr_values": "x"}}, "may not set acr_values"),
+        ({"authorization_params": {"prompt": "none"}}, "may not set prompt to none: nobody could sign in"),
+        ({"authorization_params": {"prompt": "consent none"}}, "may not set prompt to none"),
         ({"group_names": ["admins"]}, "group_names must be an object of texts"),
         ({"group_names": {"6f2a": None}}, "group_names must be an object of texts"),
         ({"enrol_requires": "mfa"}, "enrol_requires must be an object such as"),
@@ -264,7 +285,14 @@ def test_an_issuer_is_https_or_on_this_machine(providers, issuer):
         ({"admin_requires": {"max_age": True}}, "admin_requires must be an object such as"),
         ({"admin_requires": {"max_age": "60"}}, "admin_requires must be an object such as"),
         ({"admin_requires": {"maxage": 60}}, "admin_requires must be an object such as"),
-        ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds"),
+        ({"enrol_requires": {}}, "enrol_requires requires nothing; name an acr, an amr or a max_age"),
+        ({"enrol_requires": {"acr": [], "amr": []}}, "enrol_requires requires nothing"),
+        ({"enrol_requires": {"acr": [""]}}, "'' in enrol_requires is not one word"),
+        ({"admin_requires": {"acr": ["gold", "gold silver"]}}, "'gold silver' in admin_requires is not one"),
+        ({"admin_requires": {"amr": ["hwk\n"]}}, "in admin_requires is not one word"),
+        ({"admin_requires": {"max_age": 59}}, "max_age in admin_requires must be at least 60 seconds"),
+        ({"id_token_lifetime": 0}, "id_token_lifetime must be a number of seconds, 1 to 100000000"),
+        ({"id_token_lifetime": 10**8 + 1}, "id_token_lifetime must be a number of seconds, 1 to 100000000"),
         ({"id_token_lifetime": "3600"}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": True}, "id_token_lifetime must be a number of seconds"),
         ({"id_token_lifetime": 172801}, "id_token_lifetime of corp is beyond two days"),
@@ -297,6 +325,17 @@ def test_what_is_asked_of_a_provider_is_read(providers):
     assert provider.id_token_lifetime == timedelta(days=2)
 
 
+def test_the_shortest_age_that_can_be_required_is_a_minute(providers):
+    (provider,) = providers({**PROVIDER, "admin_requires": {"max_age": 60}})
+    assert provider.admin_requires == oidc_config.Requirement(max_age=timedelta(minutes=1))
+
+
+def test_a_group_that_a_person_can_have_may_be_configured(providers):
+    groups = ["/staff", "VPN Users", "g" * 255, "Büro", "CN=vpn,OU=x"]
+    (provider,) = providers({**PROVIDER, "allowed_groups": groups, "admin_groups": groups})
+    assert provider.allowed_groups == provider.admin_groups == set(groups)
+
+
 def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
     (provider,) = providers(PROVIDER)
     assert provider.scopes == ("openid", "profile", "email")
@@ -305,10 +344,21 @@ def test_what_is_not_asked_of_a_provider_has_its_defaults(providers):
     assert provider.id_token_lifetime == timedelta(hours=1)
 
 
-def test_a_secret_file_that_cannot_be_read_is_refused(providers):
-    entry = {**PROVIDER, "client_secret_file": "/nowhere/at/all"}
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "X: client_secret_file cannot be read: No such file"),
+        (b"", "X: client_secret_file is empty; write the client's secret into it"),
+        (b" \n", "X: client_secret_file is empty"),
+        (b"\xff\xfe", "X: client_secret_file must name a file of UTF-8 text"),
+    ],
+)
+def test_a_secret_file_without_a_secret_is_refused(providers, tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    entry = {**PROVIDER, "client_secret_file": str(tmp_path / "secret")}
     del entry["client_secret"]
-    with pytest.raises(ImproperlyConfigured, match="client_secret_file cannot be read: No such file"):
+    with pytest.raises(ImproperlyConfigured, match=sentence):
         providers(entry)
 
 
@@ -377,8 +427,8 @@ def test_a_mail_server_is_reached_as_its_kind_of_tls_wants(tls, expected):
 def test_seconds_are_at_least_one_or_none_where_that_means_never(value):
     value("0")
     assert environment.seconds("X", 300, least=0) == timedelta(0)
-    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 1"):
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 1 to 315360000"):
         environment.seconds("X", 300)
     value("-1")
-    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, at least 0"):
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 0 to 315360000"):
         environment.seconds("X", 300, least=0)
