@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
@@ -13,7 +13,7 @@ from portal.oidc.identity import Proof
 from portal.oidc_config import Provider, Requirement
 
 Purpose = Literal["enrol", "admin", "act"]
-PURPOSES: tuple[Purpose, ...] = ("enrol", "admin", "act")
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 KEY = "assurance"  # in the session
 SPARE = timedelta(seconds=60)  # to go to the provider and back, and to type a reason
 SKEW = timedelta(seconds=60)  # that two clocks may differ by
@@ -32,6 +32,11 @@ class Assurance:
     amr: frozenset[str] = frozenset()
     auth_time: datetime | None = None
     id_token: str = field(repr=False, default="")
+
+
+def purpose(text: str | None) -> Purpose | None:
+    """Return the purpose that ``text`` names; None when it names none."""
+    return next((known for known in PURPOSES if known == text), None)
 
 
 def of_sign_in(provider: Provider, proof: Proof) -> Assurance:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from portal import assurance, errors
-from portal.assurance import PURPOSES, Assurance, Purpose, required, with_time_to_spare
+from portal.assurance import Assurance, Purpose, required, with_time_to_spare
 from portal.break_glass import LOCAL_ISSUER
 from portal.http import SAFE_METHODS, PersonRequest, View, asks_for_json, page_of, safe_next
 from portal.oidc_config import by_issuer
@@ -53,7 +53,7 @@ def administers(view: View) -> View:
 @require_safe
 def page(request: PersonRequest) -> HttpResponse:
     """Ask the person to confirm that it is them; one who just has goes on to ``next``."""
-    purpose = next((known for known in PURPOSES if known == request.GET.get("purpose")), None)
+    purpose = assurance.purpose(request.GET.get("purpose"))
     if purpose is None:
         return errors.bad_request(request)
     next_url = safe_next(request.GET.get("next"))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -12,6 +11,7 @@ from peers.models import Peer
 from portal.access import brake, changes
 from portal.access.changes import By
 from portal.models import HeldLoss, LossReason, User
+from portal.oidc_config import by_issuer
 
 STEP = 50  # people: whoever signs in meanwhile waits for one step, not for all
 
@@ -74,9 +74,8 @@ def _carry_out_some(at: datetime) -> int:
     ready = HeldLoss.objects.filter(Q(released_at__isnull=False) | ~Exists(entitled))
     found = list(ready.order_by("person").values_list("pk", flat=True)[:STEP])
     people = User.objects.select_for_update(no_key=True).order_by("pk").in_bulk(found)
-    still = HeldLoss.objects.filter(
-        pk__in=found
-    )  # for until the lock an administrator may have suspended some
+    # Before the locks were had, an administrator may have suspended some, which decides about them.
+    still = HeldLoss.objects.filter(pk__in=found)
     losses = list(still.select_related("released_by").order_by("person"))
     still.delete()
     for loss in losses:
@@ -89,5 +88,4 @@ def _carry_out(loss: HeldLoss, person: User, at: datetime) -> None:
     if loss.groups is None:
         changes.end(person, LossReason(loss.reason), by=by, at=at, released=True)
         return
-    provider = next((known for known in settings.OIDC_PROVIDERS if known.issuer == person.issuer), None)
-    changes.regroup(person, provider, frozenset(loss.groups), by=by, released=True)
+    changes.regroup(person, by_issuer(person.issuer), frozenset(loss.groups), by=by, released=True)

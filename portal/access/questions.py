@@ -13,7 +13,7 @@ from portal.access import brake, changes
 from portal.access.answers import Answer, CannotTell, Fine, Gone
 from portal.access.changes import By
 from portal.models import LossReason, RefreshToken, User
-from portal.oidc_config import Provider
+from portal.oidc_config import Provider, by_id
 
 # That a question is left to whoever asks it: two calls of five seconds are well within.
 CLAIMED = timedelta(minutes=1)
@@ -133,12 +133,12 @@ def _fine(person: User, provider: Provider | None, groups: frozenset[str] | None
 
 
 def _question(row: RefreshToken) -> Question:
-    known = (provider for provider in settings.OIDC_PROVIDERS if provider.id == row.provider)
+    provider = by_id(row.provider)
     return Question(
         person=row.person_id,
         sub=row.person.sub,
         known=frozenset(row.person.groups_claim),
-        provider=next((provider for provider in known if provider.issuer == row.person.issuer), None),
+        provider=provider if provider and provider.issuer == row.person.issuer else None,
         token=row.token,
         obtained_at=row.obtained_at,
         unsure=row.unsure,

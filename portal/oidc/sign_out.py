@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 
 from portal.assurance import Assurance, id_token
 from portal.oidc import discovery
-from portal.oidc.http import ProviderTrouble, StaleSignInError
+from portal.oidc.http import ProviderTrouble
 from portal.oidc_config import Provider, by_id
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ def ends_refresh_token(proved: Assurance) -> bool:
 def _endpoint(provider: Provider) -> str:
     try:
         return str(discovery.document(provider).get("end_session_endpoint", ""))
-    except (ProviderTrouble, StaleSignInError) as trouble:
-        failure = getattr(trouble, "failure", "invalid_grant")
-        logger.warning("provider_trouble", extra={"provider": provider.id, "failure": failure})
+    except ProviderTrouble as trouble:
+        logger.warning("provider_trouble", extra={"provider": provider.id, "failure": trouble.failure})
         return ""

@@ -8,8 +8,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal import errors
-from portal.assurance import PURPOSES, Purpose
+from portal import assurance, errors
+from portal.assurance import Purpose
 from portal.http import safe_next
 from portal.oidc import refusals
 from portal.oidc.confirming import confirms, refuse
@@ -29,7 +29,7 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
     if not ratelimit.consume(request, action="login"):
         return errors.too_many_requests(request)
     next_url, named = safe_next(request.POST.get("next")), request.POST.get("purpose", "")
-    purpose = next((known for known in PURPOSES if known == named), None)
+    purpose = assurance.purpose(named)
     if named and purpose is None:
         return errors.bad_request(request)
     try:
