@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
 from portal.encryption import decrypt, encrypt
+from portal.oidc.id_token import LEEWAY
 from portal.oidc.identity import Proof
 from portal.oidc_config import Provider, Requirement
 
@@ -16,7 +17,6 @@ Purpose = Literal["enrol", "admin", "act"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 KEY = "assurance"  # in the session
 SPARE = timedelta(seconds=60)  # to go to the provider and back, and to type a reason
-SKEW = timedelta(seconds=60)  # that two clocks may differ by
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +119,4 @@ def parameters(requirement: Requirement) -> dict[str, str]:
 
 
 def _is_recent(auth_time: datetime | None, limit: timedelta, at: datetime) -> bool:
-    return auth_time is not None and -SKEW <= at - auth_time <= limit
+    return auth_time is not None and -timedelta(seconds=LEEWAY) <= at - auth_time <= limit
