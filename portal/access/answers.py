@@ -30,6 +30,11 @@ class CannotTell:
     failure: str
     retry_after: int | None = None
 
+    @property
+    def is_refusal(self) -> bool:
+        """Say whether the provider refused the request itself (4xx), and so did nothing of it."""
+        return self.failure.startswith("status_4")
+
 
 Answer = Fine | Gone | CannotTell
 

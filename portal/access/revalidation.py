@@ -27,6 +27,7 @@ from portal.oidc_config import Provider
 
 logger = logging.getLogger(__name__)
 
+DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_BACK_WITHIN = 30  # seconds, for a token that was rotated and not yet committed
 DESCRIBED_FOR = 60  # seconds that a provider's description, or its trouble, is taken for what it was
 ALARM_EVERY = 300  # seconds between two records of the same alarm
@@ -63,10 +64,9 @@ class Round:
         return self.begun + timedelta(seconds=time.monotonic() - self._begun_at)
 
     def ask(self, question: Question) -> None:
-        try:
-            asked = self._prepared(question)
-        except ProviderTrouble as trouble:
-            self._settle(question, CannotTell(trouble.failure, trouble.retry_after))
+        asked = _tried(lambda: self._prepared(question))
+        if isinstance(asked, CannotTell):
+            self._settle(question, asked)
         else:
             self._running[self._pool.submit(refresh, asked.provider, asked.document, question.token)] = asked
 
@@ -90,15 +90,12 @@ class Round:
     def _hear_tokens(self, asked: Asked, call: Future[dict[str, Any]]) -> None:
         """Keep a rotated token before anything else, for the one before may be worthless; then ask about the person."""
         try:
-            tokens = call.result()
+            tokens = _tried(call.result)
         except StaleSignInError:
             return self._settle(asked.question, Gone(LossReason.REFUSED))
-        except ProviderTrouble as trouble:
-            question = replace(asked.question, unsure=asked.question.unsure or not trouble.is_refusal)
-            return self._settle(question, CannotTell(trouble.failure, trouble.retry_after))
-        except Exception:
-            logger.exception("question_failed")
-            return self._settle(replace(asked.question, unsure=True), CannotTell("unexpected"))
+        if isinstance(tokens, CannotTell):
+            unsure = asked.question.unsure or not tokens.is_refusal
+            return self._settle(replace(asked.question, unsure=unsure), tokens)
         kept = self._kept(asked.question, tokens)
         if kept is None:
             self.outcomes["outdated"] += 1
@@ -118,16 +115,7 @@ class Round:
         return replace(question, token=rotated, obtained_at=at, unsure=False)
 
     def _read(self, asked: Asked, call: Future[dict[str, Any]]) -> Answer:
-        """Return what the claims mean; one person's odd answer must not end the round, for others' tokens are on their way."""
-        try:
-            return _patiently(lambda: _answer(asked, call.result(), self.at))
-        except ProviderTrouble as trouble:
-            return CannotTell(trouble.failure, trouble.retry_after)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            logger.exception("question_failed")
-            return CannotTell("unexpected")
+        return _tried(lambda: _patiently(lambda: _answer(asked, call.result(), self.at)))
 
     def _document(self, provider: Provider) -> dict[str, Any]:
         """Return the provider's description; raise its trouble, which is not tried again for each person."""
@@ -142,12 +130,25 @@ class Round:
     def _settle(self, question: Question, answer: Answer) -> None:
         try:
             outcome = _patiently(lambda: questions.settle(question, answer, at=self.at))
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             raise
         except Exception:
             logger.exception("question_failed")
             outcome = "cannot_tell"
         self.outcomes[outcome] += 1
+
+
+def _tried(do: Callable[[], Kept]) -> Kept | CannotTell:
+    """Return what ``do`` returns, or that nobody can tell: one odd answer must not end the round, for others' tokens are on their way."""
+    try:
+        return do()
+    except ProviderTrouble as trouble:
+        return CannotTell(trouble.failure, trouble.retry_after)
+    except (StaleSignInError, *DATABASE_AWAY):
+        raise
+    except Exception:
+        logger.exception("question_failed")
+        return CannotTell("unexpected")
 
 
 def _described(provider: Provider) -> dict[str, Any] | ProviderTrouble:
@@ -198,7 +199,7 @@ def _patiently(commit: Callable[[], Kept]) -> Kept:
     for _ in range(DATABASE_BACK_WITHIN):
         try:
             return commit()
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             logger.warning("database_away")
             connection.close()
             time.sleep(1)

@@ -33,11 +33,6 @@ class ProviderTrouble(requests.RequestException):
         super().__init__(failure)
         self.failure, self.retry_after = failure, retry_after
 
-    @property
-    def is_refusal(self) -> bool:
-        """Say whether the provider refused what it was asked (4xx), and so did nothing of it."""
-        return self.failure.startswith("status_4")
-
 
 class StaleSignInError(Exception):
     """The code is spent or too old (RFC 6749 section 5.2, invalid_grant): a new sign-in mends it."""

@@ -22,6 +22,7 @@ from portal.access.answers import Gone
 from portal.access.questions import claim, settle
 from portal.access.revalidation import revalidate, unanswered
 from portal.models import LossReason, RefreshToken, User
+from portal.oidc import discovery
 from tests import rows
 from tests.integration import provider_double as double_
 from tests.integration.conftest import use_providers
@@ -355,6 +356,25 @@ def test_a_provider_that_is_down_does_not_keep_a_round_from_the_others(idp, hire
     idp.behave[DISCOVERY] = double_.fails
     try:
         assert revalidate(now()) == {"cannot_tell": 3, "fine": 3}
+    finally:
+        other.close()
+
+
+def test_a_description_that_nobody_thought_of_costs_no_one_else_anything(idp, hire, settings, monkeypatch):
+    other = Refreshing("other")
+    use_providers(settings, (idp.provider(), other.provider()))
+    hire("p")
+    other.hire(Interface.objects.get(), "q")
+    right = discovery.document
+
+    def document(provider):
+        if provider.id == "double":
+            raise RuntimeError("nobody thought of that")
+        return right(provider)
+
+    monkeypatch.setattr(discovery, "document", document)
+    try:
+        assert revalidate(now()) == {"cannot_tell": 1, "fine": 1}
     finally:
         other.close()
 
