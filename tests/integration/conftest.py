@@ -141,6 +141,16 @@ def admin(root):
 
 
 @pytest.fixture
+def local_admin(root, admin):
+    """Return the browser of one who may do everything, whichever providers are configured."""
+    from portal.break_glass import LOCAL_ISSUER
+
+    root.issuer = LOCAL_ISSUER
+    root.save(update_fields=["issuer"])
+    return admin
+
+
+@pytest.fixture
 def gateway(database, wg0):
     """Return a function that writes a gateway's row, as the gateway's role would; each value is SQL."""
 

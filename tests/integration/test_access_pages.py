@@ -208,23 +208,27 @@ def unanswered(person, provider):
     )
 
 
-def test_who_could_not_be_asked_about_for_an_hour_is_counted_on_the_overview(admin, held, settings):
+def test_who_could_not_be_asked_about_for_an_hour_is_counted_on_the_overview(local_admin, held, settings):
     use_providers(settings, (Double("demo").provider(),))
     unanswered(held[0], "demo")
-    assert "no answer about 1 person<" in text(admin.get("/admin/"))
+    assert "no answer about 1 person<" in text(local_admin.get("/admin/"))
 
 
-def test_who_could_not_be_asked_about_is_counted_by_provider_where_there_are_several(admin, held, settings):
+def test_who_could_not_be_asked_about_is_counted_by_provider_where_there_are_several(
+    local_admin, held, settings
+):
     use_providers(settings, (Double("first").provider(name="100 %"), Double("second").provider()))
     for person, provider in ((held[0], "second"), (held[1], "first"), (rows.person(), "first")):
         unanswered(person, provider)
-    page = text(admin.get("/admin/"))
+    page = text(local_admin.get("/admin/"))
     most, least = "no answer from 100 % about 2 people<", "no answer from Second about 1 person<"
     assert most in page and least in page
     assert page.index(most) < page.index(least)
 
 
-def test_a_provider_that_is_configured_no_more_is_told_apart_from_the_one_that_is(admin, held, settings):
+def test_a_provider_that_is_configured_no_more_is_told_apart_from_the_one_that_is(
+    local_admin, held, settings
+):
     use_providers(settings, (Double("demo").provider(),))
     unanswered(held[0], "old")
-    assert "no answer from old about 1 person<" in text(admin.get("/admin/"))
+    assert "no answer from old about 1 person<" in text(local_admin.get("/admin/"))

@@ -65,7 +65,7 @@ def user(**columns):
 def refresh_token(**columns):
     values = {
         "person_id": "$owner", "provider": "corp", "token": "x", "obtained_at": "now", "due_at": "now", "failures": 0,
-        "trouble": "", **columns,
+        "unsure": "false", "trouble": "", **columns,
     }  # fmt: skip
     return insert("portal_refreshtoken", values)
 

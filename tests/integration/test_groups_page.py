@@ -59,8 +59,8 @@ def test_the_page_says_what_each_group_opens_and_whom_it_lets_in(admin, known, s
     ]
 
 
-def test_people_are_counted_with_their_own_provider(admin, two):
-    assert cells(admin.get(GROUPS)) == [
+def test_people_are_counted_with_their_own_provider(local_admin, two):
+    assert cells(local_admin.get(GROUPS)) == [
         ["employees", "First", "Sign in at First; Enrol on wg0", "1: Ann"],
         ["employees", "Second", "Enrol on wg0", "2: Ben, Cyd"],
         ["employees", User.objects.get(sub="root").issuer, "Enrol on wg0", "1: Root"],
@@ -68,23 +68,23 @@ def test_people_are_counted_with_their_own_provider(admin, two):
     ]
 
 
-def test_a_group_is_called_what_its_own_provider_calls_it(admin, doubles, wg0, settings):
+def test_a_group_is_called_what_its_own_provider_calls_it(local_admin, doubles, wg0, settings):
     Interface.objects.update(enrol_groups=["g1"])
     first, second = doubles
     use_providers(
         settings,
         (first.provider(group_names={"g1": "Engineering"}), second.provider(group_names={"g1": "Guests"})),
     )
-    assert [row[:2] for row in cells(admin.get(GROUPS))] == [
+    assert [row[:2] for row in cells(local_admin.get(GROUPS))] == [
         ["Engineering g1", "First"],
         ["Guests g1", "Second"],
     ]
 
 
-def test_without_a_provider_the_groups_of_interfaces_are_still_there(admin, wg0, settings):
+def test_without_a_provider_the_groups_of_interfaces_are_still_there(local_admin, wg0, settings):
     use_providers(settings, ())
     Interface.objects.update(enrol_groups=["vpn"])
-    assert cells(admin.get(GROUPS)) == [["vpn", "Enrol on wg0", "0"]]
+    assert cells(local_admin.get(GROUPS)) == [["vpn", "Enrol on wg0", "0"]]
 
 
 def test_fifty_people_are_named_and_the_list_of_people_has_them_all(admin, known):
@@ -100,9 +100,9 @@ def test_fifty_people_are_named_and_the_list_of_people_has_them_all(admin, known
     assert "VPN users" in found
 
 
-def test_the_list_of_people_knows_the_groups_of_two_providers_apart(admin, doubles, two):
+def test_the_list_of_people_knows_the_groups_of_two_providers_apart(local_admin, doubles, two):
     def found(group):
-        page = text(admin.get(PEOPLE, {"group": group}))
+        page = text(local_admin.get(PEOPLE, {"group": group}))
         return {name for name in ("Ann", "Ben", "Cyd") if f">{name}</a>" in page}
 
     assert found(f"{doubles[0].issuer} employees") == {"Ann"}
