@@ -72,7 +72,7 @@ def _release(request: HttpRequest, seen: datetime, by: By) -> None:
     at, until = timezone.now(), time.monotonic() + AT_ONCE
     count = release(seen=seen, by=by, at=at)
     carry_out(at, stopped=lambda: time.monotonic() > until)
-    left = HeldLoss.objects.released().count()
+    left = HeldLoss.objects.filter(released_at=at).count()
     words = ngettext("Access ended: %d person.", "Access ended: %d people.", count - left)
     messages.success(request, words % (count - left))
     if left:

@@ -31,9 +31,9 @@ class CannotTell:
     retry_after: int | None = None
 
     @property
-    def is_refusal(self) -> bool:
-        """Say whether the provider refused the request itself (4xx), and so did nothing of it."""
-        return self.failure.startswith("status_4")
+    def did_nothing(self) -> bool:
+        """Say whether the provider did nothing of what it was asked: it refused the request itself (4xx), or never got it."""
+        return self.failure == "unreachable" or self.failure.startswith("status_4")
 
 
 Answer = Fine | Gone | CannotTell

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from peers import audit
 from peers.models import AuditEvent, Peer
 from portal import sessions
 from portal.access import brake
-from portal.models import HeldLoss, LossReason, RefreshToken, User
+from portal.models import LONGEST_LEASE, HeldLoss, LossReason, RefreshToken, User
 from portal.oidc_config import Provider
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ def end(
             return False
         _end(person, reason, by=by, at=at, cut=cut)
     if groups is not None:
-        person.groups_claim = sorted(groups)
-        person.save(update_fields=["groups_claim"])
+        _regroup(person, groups, by=by, cut=0)
     return True
 
 
@@ -111,7 +110,8 @@ def forgo_token(person: User, *, why: str, by: By, at: datetime) -> None:
     row = User.objects.select_for_update(no_key=True).get(pk=person.pk)
     if row.signed_in_at is None or not RefreshToken.objects.filter(person=row).delete()[0]:
         return
-    row.lease_limit = at - row.signed_in_at + settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN
+    since = max(at - row.signed_in_at, timedelta(0))  # a clock may have been wrong
+    row.lease_limit = min(since + settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN, LONGEST_LEASE)
     row.save(update_fields=["lease_limit"])
     by.record("token_forgone", row, new={"why": why})
 

@@ -54,17 +54,17 @@ def watched(at: datetime) -> Q:
     return signed_in | Q(Exists(peers))
 
 
-def _due(at: datetime) -> Q:
-    """Return the condition that it was time by ``at``; what is due absurdly late was written while the clock was wrong."""
+def _due(by: datetime, at: datetime) -> Q:
+    """Return the condition that it was time by ``by``; what is due absurdly late at ``at`` was written while the clock was wrong."""
     longest = 2 * max(LONGEST_PAUSE, settings.LATCHKEY_REVALIDATE_EVERY)
-    return Q(due_at__lte=at) | Q(due_at__gt=at + longest)
+    return Q(due_at__lte=by) | Q(due_at__gt=at + longest)
 
 
 @transaction.atomic
 def pass_over(at: datetime) -> None:
     """Put off the questions that are due and that nobody needs an answer to, else every claim would look at each of them."""
     rows = RefreshToken.objects.select_for_update(skip_locked=True, of=("self",))
-    needless = list(rows.filter(_due(at), ~watched(at)).values_list("pk", flat=True))
+    needless = list(rows.filter(_due(at, at), ~watched(at)).values_list("pk", flat=True))
     RefreshToken.objects.filter(pk__in=needless).update(due_at=at + settings.LATCHKEY_REVALIDATE_EVERY)
 
 
@@ -75,7 +75,7 @@ def claim(at: datetime, count: int, *, due_by: datetime | None = None) -> list[Q
     Whoever claims may die with the answer on its way: until it is settled, the token may be spent.
     """
     due = RefreshToken.objects.select_for_update(skip_locked=True, of=("self",)).select_related("person")
-    rows = list(due.filter(watched(at), _due(due_by or at)).order_by("due_at")[:count])
+    rows = list(due.filter(watched(at), _due(due_by or at, at)).order_by("due_at")[:count])
     claimed = RefreshToken.objects.filter(pk__in=[row.pk for row in rows])
     claimed.update(due_at=at + CLAIMED, unsure=True)
     return [_question(row) for row in rows]

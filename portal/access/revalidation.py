@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_BACK_WITHIN = 30  # seconds, for a token that was rotated and not yet committed
 DESCRIBED_FOR = 60  # seconds that a provider's description, or its trouble, is taken for what it was
+LONGEST_ROUND = timedelta(minutes=5)  # that is: what else a round does is done as often
 ALARM_EVERY = 300  # seconds between two records of the same alarm
 
 Kept = TypeVar("Kept")
@@ -94,7 +95,7 @@ class Round:
         except StaleSignInError:
             return self._settle(asked.question, Gone(LossReason.REFUSED))
         if isinstance(tokens, CannotTell):
-            unsure = asked.question.unsure or not tokens.is_refusal
+            unsure = asked.question.unsure or not tokens.did_nothing
             return self._settle(replace(asked.question, unsure=unsure), tokens)
         kept = self._kept(asked.question, tokens)
         if kept is None:
@@ -174,7 +175,7 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
     """Ask about everyone who is due at ``at``, and return how many people came to which end.
 
     What an administrator has released is carried out first. Any number of processes may do so at once: each person is
-    asked about by one of them. Who becomes due meanwhile waits for the next round, so that each comes to its end.
+    asked about by one of them. Who becomes due meanwhile, or is left when a round has lasted long enough, waits for the next.
     """
     parallel = settings.LATCHKEY_REVALIDATE_PARALLEL
     released = decision.carry_out(at, stopped=stopped)
@@ -183,7 +184,7 @@ def revalidate(at: datetime, *, stopped: Callable[[], bool] = lambda: False) -> 
         asking = Round(at, pool)
         while True:
             claim = partial(questions.claim, asking.at, parallel - len(asking), due_by=at)
-            due = [] if stopped() else _patiently(claim)
+            due = [] if stopped() or asking.at - at > LONGEST_ROUND else _patiently(claim)
             for question in due:
                 asking.ask(question)
             if asking:

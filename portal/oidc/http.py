@@ -15,6 +15,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError
 
 BUDGET = 5.0  # seconds for all calls of one page; the page itself must be out within 6
 BODY_LIMIT = 1 << 20  # bytes, after decompression
@@ -99,8 +100,16 @@ class ProviderSession(requests.Session):
             raise ProviderTrouble("timeout") from None
         except ProviderTrouble:
             raise
+        except requests.ConnectionError as error:
+            raise ProviderTrouble("unreachable" if _never_left(error) else type(error).__name__) from None
         except (requests.RequestException, OSError, ValueError) as error:
             raise ProviderTrouble(type(error).__name__) from None
+
+
+def _never_left(error: requests.ConnectionError) -> bool:
+    """Say whether there was not even a connection, so that the provider knows nothing of the call."""
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def checked(response: requests.Response) -> requests.Response:

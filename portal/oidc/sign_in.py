@@ -47,7 +47,8 @@ def _admit(
     brake.lock()
     allowed = provider.allowed_groups is None or bool(provider.allowed_groups & person.groups)
     user = _row(person, create=allowed)
-    if user and user.groups_claim and provider.groups_claim and not person.names_groups:
+    groups_count = user and (user.groups_claim or provider.allowed_groups is not None)
+    if groups_count and provider.groups_claim and not person.names_groups:
         # Which is no word on the groups that they had: nothing is taken away.
         raise ProviderTrouble("no_groups")
     refusal = _refusal(user, allowed=allowed)

@@ -4,13 +4,17 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 
 from peers.models import AuditEvent
+from portal.access import changes
+from portal.access.changes import By
 from portal.access.questions import claim
 from portal.access.revalidation import revalidate
-from portal.models import RefreshToken
+from portal.models import RefreshToken, User
 from tests import rows
 from tests.integration import provider_double as double_
+from tests.integration.conftest import free_port
 from tests.integration.provider_double import TOKEN, USERINFO
 from tests.integration.refreshing import BEYOND, entitled, now
 
@@ -144,3 +148,23 @@ def test_a_process_that_died_with_the_new_token_safe_leaves_no_doubt(idp, alice,
     monkeypatch.undo()
     idp.out.add("alice")
     assert revalidate(now(timedelta(seconds=61))) == {"gone": 1}
+
+
+def test_a_provider_that_was_never_reached_leaves_no_doubt(idp, alice):
+    revalidate(now())  # its description is known from here on
+    right = idp.document["token_endpoint"]
+    idp.document["token_endpoint"] = f"http://127.0.0.1:{free_port()}/token"
+    cache.clear()
+    assert revalidate(later(1)) == {"cannot_tell": 1}
+    assert RefreshToken.objects.get().trouble == "unreachable"
+    idp.document["token_endpoint"] = right
+    cache.clear()
+    idp.out.add("alice")
+    assert revalidate(later(2)) == {"gone": 1}
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(days=2), timedelta(days=-4000)], ids=["ahead", "behind"])
+def test_a_token_is_given_up_whatever_the_clock_was_at_the_sign_in(idp, alice, wrong_by):
+    User.objects.update(signed_in_at=now(wrong_by))
+    changes.forgo_token(alice, why="signed_out", by=By(), at=now())
+    assert not RefreshToken.objects.exists()

@@ -88,7 +88,7 @@ def test_slow_discovery_is_a_clean_503_within_the_budget(double, logged, behavio
 def test_a_provider_that_is_down_is_a_clean_503(settings, logged):
     use_providers(settings, (Double().provider(issuer=f"http://127.0.0.1:{free_port()}"),))
     assert_clean(Client().post(LOGIN))
-    assert failures(logged) == ["ConnectionError"]
+    assert failures(logged) == ["unreachable"]
 
 
 def test_a_provider_that_accepts_and_never_answers_is_given_up_within_six_seconds(settings):

@@ -18,7 +18,7 @@ from peers import services
 from peers.models import AuditEvent, Interface, Peer
 from peers.states import State, standing
 from portal.access import questions, revalidation
-from portal.access.answers import Gone
+from portal.access.answers import CannotTell, Gone
 from portal.access.questions import claim, settle
 from portal.access.revalidation import revalidate, unanswered
 from portal.models import LossReason, RefreshToken, User
@@ -333,6 +333,23 @@ def test_who_becomes_due_in_a_round_waits_for_the_next(idp, hire, settings):
     assert revalidate(now()) == {"fine": 3}
 
 
+def test_what_was_written_in_a_long_round_is_not_due_again_in_it(idp, alice):
+    begun, hours_later = now(), now(timedelta(hours=3))
+    [question] = claim(hours_later, 10, due_by=begun)
+    assert claim(hours_later, 10, due_by=begun) == []
+    settle(question, CannotTell("timeout"), at=hours_later)
+    assert claim(hours_later, 10, due_by=begun) == []
+
+
+def test_a_round_that_has_lasted_long_enough_leaves_the_rest_to_the_next(idp, hire, monkeypatch, settings):
+    settings.LATCHKEY_REVALIDATE_PARALLEL = 1
+    for number in range(3):
+        hire(f"p{number}")
+    idp.latency = 0.1
+    monkeypatch.setattr(revalidation, "LONGEST_ROUND", timedelta(seconds=0.05))
+    assert [revalidate(now()) for _ in range(3)] == [{"fine": 1}] * 3
+
+
 def test_a_provider_that_is_down_is_tried_once_a_round(idp, hire, subtests):
     for number in range(5):
         hire(f"p{number}")
@@ -419,6 +436,14 @@ def test_a_sign_in_without_the_group_claim_takes_nothing_away(idp, alice):
     assert entitled() == {"alice"}
     alice.refresh_from_db()
     assert (alice.groups_claim, alice.access_ended_at) == (["employees"], None)
+
+
+def test_a_sign_in_without_the_group_claim_takes_nothing_from_who_had_no_groups_either(idp, hire):
+    hire("bob", groups_claim=[])
+    idp.is_person("bob")
+    del idp.userinfo["groups"]
+    assert idp.sign_in(Client()).status_code == 503
+    assert entitled() == {"bob"}
 
 
 # --- Twice at once, and against a sign-in ---
