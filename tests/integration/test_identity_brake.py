@@ -223,6 +223,8 @@ def test_what_is_released_stays_released_when_the_provider_says_the_same_again(h
     assert end(held[0]) is False
     assert HeldLoss.objects.released().count() == 5
     assert AuditEvent.objects.filter(action="loss_held", person=held[0]).count() == 1
+    assert decision.carry_out(now(), stopped=never) == 5
+    assert entitled() == {others[5].sub}
 
 
 def test_a_loss_that_changes_is_held_anew_and_is_on_record(held, hire):

@@ -199,6 +199,16 @@ def test_who_has_a_session_and_no_device_is_asked_about_too(idp, hire):
     assert browser.get("/").status_code == 302
 
 
+def test_an_administrator_whose_session_lasts_longer_is_asked_about_for_as_long(idp, hire, settings):
+    settings.LATCHKEY_SESSION_AGE, settings.LATCHKEY_ADMIN_SESSION_AGE = (
+        timedelta(hours=1),
+        timedelta(hours=8),
+    )
+    hire("carol", signed_in_at=now(timedelta(hours=-3)))
+    Peer.objects.update(suspended_at=now())
+    assert revalidate(now()) == {"fine": 1}
+
+
 # --- Nobody can tell ---
 
 OUTAGES = {

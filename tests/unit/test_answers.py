@@ -27,6 +27,7 @@ ANSWERS = {
         PROVIDER, {"_claim_names": {"groups": "src1"}, "_claim_sources": {}}, STAFF, CannotTell("no_groups"),
     ),
     "not named, and there never were any": (EVERYONE, {}, frozenset(), Fine(None)),
+    "not named, though some must let in": (PROVIDER, {}, frozenset(), CannotTell("no_groups")),
     "never named by this provider": (NO_GROUPS, {"groups": ["x"]}, STAFF, Fine(None)),
     "not active": (EVERYONE, {"active": False, "groups": ["employees"]}, STAFF, Gone(LossReason.DISABLED)),
     "active in another word": (EVERYONE, {"active": "no", "groups": []}, frozenset(), Fine(frozenset())),
