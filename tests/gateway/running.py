@@ -95,6 +95,9 @@ class RunningGateway:
         return [said for said in self.events() if said.get("event", said.get("message")) == event]
 
 
+ON_THE_WAY = 10  # packets, a fifth of a second's
+
+
 class Pinging:
     """A ping that runs on while other things happen; ``lost`` ends it and says how many replies never came."""
 
@@ -103,12 +106,16 @@ class Pinging:
         self._process = client.namespace.popen(*words, stdout=subprocess.PIPE, text=True)
 
     def lost(self) -> tuple[int, int]:
-        """Return the packets lost and sent."""
+        """Return the packets lost and sent; the last few may still be on their way, and are not lost for that."""
         time.sleep(0.3)
         self._process.send_signal(signal.SIGINT)
         printed, _ = self._process.communicate(timeout=10)
-        result = ping_result(printed, 1)
-        return result.sent - result.received, result.sent
+        sent = ping_result(printed, 1).sent
+        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", printed)}
+        last = max(answered, default=0)
+        unanswered_at_the_end = sent - last
+        lost = last - len(answered)
+        return lost + (unanswered_at_the_end if unanswered_at_the_end > ON_THE_WAY else 0), sent
 
 
 class Replies:
