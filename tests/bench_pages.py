@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 
 from deploy.demo.postgres import WEB, Cluster
 from peers.models import Peer
+from portal.break_glass import LOCAL_ISSUER
 from portal.models import User
 from tests import company, rows
 from tests.conftest import Database
@@ -43,7 +44,7 @@ def measure(
         company.fill(database, wg0, people=PEOPLE, peers=PEERS)
         peer = Peer.objects.filter(revoked_at=None, owner__is_active=True).order_by("host")[PEERS // 2]
         admin = User.objects.create_user(
-            issuer="x", sub="admin", is_staff=True, is_superuser=True, name="Admin"
+            issuer=LOCAL_ISSUER, sub="admin", is_staff=True, is_superuser=True, name="Admin"
         )
         gc.collect()
         gc.freeze()  # what other measurements left behind is in no portal's way
