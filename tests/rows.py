@@ -21,13 +21,16 @@ def person(name: str = "", **fields: object) -> User:
 
 
 def interface(name: str = "wg0", **fields: object) -> Interface:
-    """Return a new interface whose gateway has published its key; its pools are its own."""
+    """Return a new interface whose gateway has published its key.
+
+    Its pools are its own, and none that a test names: those are below 10.100 and in fd00 to fd03.
+    """
     number = next(_numbers)
     fields = {
         "endpoint": "vpn.example.com:51820",
         "public_key": public_key(),
-        "ipv4_pool": f"10.{number % 256}.0.0/16",
-        "ipv6_pool": f"fd00:{number:x}::/64",
+        "ipv4_pool": f"10.{100 + number % 156}.0.0/16",
+        "ipv6_pool": f"fdee:{number % 0x10000:x}::/64",
         **fields,
     }
     made = Interface.objects.create(name=name, **fields)
