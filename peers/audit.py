@@ -1,6 +1,7 @@
 """Write down who did what, in the transaction of the change itself."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
@@ -9,42 +10,55 @@ from peers.models import AuditEvent, EnrolLink, Interface, Peer
 from portal.models import User
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, and from where: a person (``user``, or a ``stranger`` without a row), a ``gateway`` by its name or else a command.
+
+    ``source`` is the client's IP address as text.
+    """
+
+    user: User | None = None
+    stranger: bool = False
+    gateway: str = ""
+    source: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of an audit event that tell of the actor."""
+        return {
+            "actor_kind": self._kind(),
+            "actor": self.user,
+            "gateway": self.gateway,
+            "source": self.source,
+        }
+
+    def _kind(self) -> AuditEvent.ActorKind:
+        if self.user or self.stranger:
+            return AuditEvent.ActorKind.PERSON
+        return AuditEvent.ActorKind.GATEWAY if self.gateway else AuditEvent.ActorKind.COMMAND
+
+
 def record(
     action: str,
+    actor: Actor,
+    target: models.Model | None,
     *,
-    actor: User | None = None,
-    actor_kind: str = AuditEvent.ActorKind.PERSON,
-    gateway: str = "",
-    source: str | None = None,
-    target: models.Model | None = None,
     old: dict[str, Any] | None = None,
     new: dict[str, Any] | None = None,
     reason: str = "",
 ) -> AuditEvent:
-    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on.
+    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on, None for all of them.
 
-    ``source`` is the client's IP address as text. Call it inside the transaction of the change: no audit row, no change.
+    Call it inside the transaction of the change: no audit row, no change.
     """
     return AuditEvent.objects.create(
-        action=action,
-        actor=actor,
-        actor_kind=actor_kind,
-        gateway=gateway,
-        source=source,
-        old=old or {},
-        new=new or {},
-        reason=reason,
-        **_columns(target),
+        action=action, old=old or {}, new=new or {}, reason=reason, **actor.columns(), **_columns(target)
     )
 
 
-def record_each(
-    action: str, people: Iterable[User], *, actor: User | None, actor_kind: str, source: str | None
-) -> None:
+def record_each(action: str, actor: Actor, people: Iterable[User]) -> None:
     """Insert an audit event for each of the people, in as few statements as that takes; else as ``record`` does."""
     AuditEvent.objects.bulk_create(
-        AuditEvent(action=action, actor=actor, actor_kind=actor_kind, source=source, **_columns(person))
-        for person in people
+        AuditEvent(action=action, **actor.columns(), **_columns(person)) for person in people
     )
 
 

@@ -14,8 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from peers.audit import Actor
 from portal import assurance, browsers, sessions
-from portal.access.changes import By, forgo_token
+from portal.access.changes import forgo_token
 from portal.http import PersonRequest, SeeOther, safe_next
 from portal.models import User
 from portal.oidc.sign_out import ends_refresh_token, farewell
@@ -55,7 +56,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     sessions.close(request)
     url = farewell(proved)
     if url and proved and ends_refresh_token(proved) and isinstance(person, User):
-        _forgo_token(person, began_at, by=By(person, source(request)), at=at)
+        _forgo_token(person, began_at, actor=Actor(user=person, source=source(request)), at=at)
     # In the page, not in a Refresh header: proxies refuse headers as long as an id_token.
     return render(request, "account/signing_out.html", {"url": url}) if url else redirect("signed_out")
 
@@ -93,14 +94,14 @@ def end_other_sessions(request: PersonRequest) -> HttpResponse:
 
 
 @transaction.atomic
-def _forgo_token(person: User, began_at: datetime | None, *, by: By, at: datetime) -> None:
+def _forgo_token(person: User, began_at: datetime | None, *, actor: Actor, at: datetime) -> None:
     """Do without the refresh token if the sign-in of the session that began at ``began_at`` obtained it.
 
     The provider ends the sign-in of this browser alone: a later one elsewhere, and its token, live on there.
     """
     row = User.objects.select_for_update(no_key=True).get(pk=person.pk)
     if row.signed_in_at == began_at:
-        forgo_token(row, why="signed_out", by=by, at=at)
+        forgo_token(row, why="signed_out", actor=actor, at=at)
 
 
 def _others(request: PersonRequest) -> QuerySet[UserSession]:

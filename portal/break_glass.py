@@ -20,7 +20,6 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from peers import audit
-from peers.models import AuditEvent
 from portal import errors, sessions
 from portal.assurance import of_link
 from portal.models import BreakGlassLink, User
@@ -41,7 +40,7 @@ def issue(user: User, *, at: datetime) -> str:
         raise NotAllowedError(f"{user} is not an active administrator, so no link is issued.")
     token = secrets.token_urlsafe(32)
     BreakGlassLink.objects.create(user=user, token_hash=_hash(token), issued_at=at, expires_at=at + LIFETIME)
-    audit.record("break_glass_issued", actor_kind=AuditEvent.ActorKind.COMMAND, target=user)
+    audit.record("break_glass_issued", audit.Actor(), user)
     return token
 
 
@@ -55,7 +54,7 @@ def create_first_admin(name: str) -> User:
     )
     user.is_staff = user.is_superuser = True
     user.save(update_fields=["is_staff", "is_superuser"])
-    audit.record("create_admin", actor_kind=AuditEvent.ActorKind.COMMAND, target=user)
+    audit.record("create_admin", audit.Actor(), user)
     return user
 
 
@@ -70,7 +69,7 @@ def redeem(token: str, *, address: str | None, at: datetime) -> User | None:
     user = links.select_related("user").get().user
     if not (user.is_active and user.is_superuser):
         return None
-    audit.record("break_glass_used", actor=user, target=user, source=address)
+    audit.record("break_glass_used", audit.Actor(user=user, source=address), user)
     return user
 
 

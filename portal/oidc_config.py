@@ -112,7 +112,7 @@ def allauth_settings(configured: tuple[Provider, ...]) -> dict[str, Any]:
     ]
     return {
         "openid_connect": {
-            "provider_class": "portal.oidc.provider.Provider",
+            "provider_class": "portal.oidc.provider.StrictProvider",
             "OAUTH_PKCE_ENABLED": True,
             "APPS": apps,
         }

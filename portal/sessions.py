@@ -96,7 +96,7 @@ def end(sessions: QuerySet[UserSession], *, person: User, address: str | None) -
     Session.objects.filter(session_key__in=[session.session_key for session in ended]).delete()
     UserSession.objects.filter(pk__in=[session.pk for session in ended]).delete()
     old = {"sessions": [_record(session) for session in ended]}
-    audit.record("end_session", actor=person, target=person, source=address, old=old)
+    audit.record("end_session", audit.Actor(user=person, source=address), person, old=old)
     return True
 
 

@@ -10,7 +10,7 @@ from peers import __version__, audit
 from peers.gateway.decide import Brake, Decision
 from peers.gateway.samples import Samples
 from peers.gateway.status import Ended, Reading, Statuses, drift_event, receipts
-from peers.models import AuditEvent, GatewayStatus, Interface
+from peers.models import GatewayStatus, Interface
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +130,4 @@ class Record:
             self._saved = now
 
     def _audit(self, action: str, *, new: dict[str, object]) -> None:
-        audit.record(
-            action,
-            actor_kind=AuditEvent.ActorKind.GATEWAY,
-            gateway=self.gateway,
-            target=self.interface,
-            new=new,
-        )
+        audit.record(action, audit.Actor(gateway=self.gateway), self.interface, new=new)

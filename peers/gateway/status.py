@@ -205,6 +205,4 @@ def _text(at: datetime) -> str:
 def drift_event(gateway: str, interface: Interface, repaired: Mapping[str, Iterable[str]]) -> None:
     """Write one audit event for what a pass put right, by kind of change, with the first keys of each."""
     new = {kind: sorted(keys)[:KEYS_LISTED] for kind, keys in repaired.items()}
-    audit.record(
-        "drift_repaired", actor_kind=AuditEvent.ActorKind.GATEWAY, gateway=gateway, target=interface, new=new
-    )
+    audit.record("drift_repaired", audit.Actor(gateway=gateway), interface, new=new)

@@ -1,6 +1,6 @@
 """Every change of a peer: one transaction, its audit row with it; the only code that changes one."""
 
-from peers.services.acts import Actor
+from peers.audit import Actor
 from peers.services.changes import configure, rename, restore, revoke, suspend
 from peers.services.enrolment import Enrolled, enrol, replace_key
 from peers.services.interfaces import SETTINGS, release_brake, save_interface

@@ -1,35 +1,12 @@
-"""Who acts, the rows they act on, and the record of it."""
+"""The rows that a service acts on, locked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 
-from peers import audit
-from peers.models import AuditEvent, Peer
+from peers.models import Peer
 from peers.services.refused import NotActive
-from portal.models import User
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who acts, and from where: a person (``user``) or, without one, a command."""
-
-    user: User | None = None
-    source: str | None = None
-
-    @property
-    def kind(self) -> str:
-        return AuditEvent.ActorKind.PERSON if self.user else AuditEvent.ActorKind.COMMAND
-
-
-def record(action: str, actor: Actor, target: models.Model | None, **values: Any) -> None:
-    """Write the audit row of a change, inside its transaction."""
-    audit.record(
-        action, actor=actor.user, actor_kind=actor.kind, source=actor.source, target=target, **values
-    )
 
 
 def lock(peer: Peer) -> Peer | None:

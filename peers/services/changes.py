@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from peers.audit import Actor, record
 from peers.configuration import given
 from peers.models import Peer
-from peers.services.acts import Actor, active, locked, record, texts
+from peers.services.acts import active, locked, texts
 
 
 def rename(*, actor: Actor, peer: Peer, name: str) -> Peer:

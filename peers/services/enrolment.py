@@ -8,9 +8,10 @@ from django.utils.translation import ngettext
 
 from peers import letters
 from peers.allocation import PoolExhausted, allocate
+from peers.audit import Actor, record
 from peers.configuration import given
 from peers.models import Interface, Peer, PeerKey
-from peers.services.acts import Actor, active, lock, record, texts
+from peers.services.acts import active, lock, texts
 from peers.services.changes import configure, retire_key, revoke
 from peers.services.refused import (
     KeyInUse,

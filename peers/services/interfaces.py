@@ -4,8 +4,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from peers import audit
+from peers.audit import Actor, record
 from peers.models import Interface
-from peers.services.acts import Actor, record
 
 # What an administrator sets. Enrolments move next_host meanwhile and the gateway publishes the key: never write those.
 SETTINGS = (

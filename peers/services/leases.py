@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from peers import letters
+from peers.audit import Actor, record
 from peers.models import Peer
-from peers.services.acts import Actor, record
 from portal.models import User
 
 AT_ONCE = 100  # people a transaction

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.contrib.sessions.models import Session
 from django.db import transaction
 
+from peers.audit import Actor, record
 from peers.models import EnrolLink, Interface, Peer
-from peers.services.acts import Actor, record
 from peers.services.enrolment import Enrolled, enrol
 from peers.services.refused import LinkInvalid
 from portal.models import User

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from peers.audit import Actor, record
 from peers.models import Peer
-from peers.services.acts import Actor, record
 from peers.services.changes import revoke
 from portal import sessions
-from portal.models import HeldLoss, User
+from portal.access.changes import withdraw
+from portal.models import User
 
 TOO_LONG = "Its owner was suspended for too long."
 
@@ -22,8 +23,7 @@ def suspend_person(*, actor: Actor, person: User, at: datetime, reason: str) -> 
         return row
     row.is_active, row.suspended_at, row.suspend_reason = False, at, reason
     row.save(update_fields=["is_active", "suspended_at", "suspend_reason"])
-    if HeldLoss.objects.filter(person=row).delete()[0]:
-        record("loss_withdrawn", actor, row)  # this decides it
+    withdraw(row, actor=actor)
     sessions.forget(row)
     record("suspend", actor, row, reason=reason)
     return row

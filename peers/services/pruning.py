@@ -5,8 +5,8 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from peers.audit import Actor, record
 from peers.models import SAMPLES_KEPT, EnrolLink, FreedNumber, Peer, PeerKey, PeerStatus, TrafficSample
-from peers.services.acts import Actor, record
 from peers.services.refused import NotOwner
 
 AT_ONCE = 1000  # peers a transaction

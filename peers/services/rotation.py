@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.models import QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
+from peers.audit import Actor, record
 from peers.models import Peer
-from peers.services.acts import Actor, record
 from portal.encryption import made_by_first_key, renewed
 from portal.models import RefreshToken
 

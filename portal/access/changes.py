@@ -1,18 +1,15 @@
 """Change a person's access by the provider's word, or hold the change: each in the caller's transaction, with its audit row."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from peers import audit
-from peers.models import AuditEvent, Peer
+from peers.audit import Actor, record
+from peers.models import Peer
 from portal import sessions
 from portal.access import brake
 from portal.models import LONGEST_LEASE, HeldLoss, LossReason, RefreshToken, User
@@ -21,31 +18,11 @@ from portal.oidc_config import Provider
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class By:
-    """Who brings a change about: a person, with the address they did it from, or else a command."""
-
-    person: User | None = None
-    source: str | None = None
-
-    @property
-    def kind(self) -> str:
-        return AuditEvent.ActorKind.PERSON if self.person else AuditEvent.ActorKind.COMMAND
-
-    def record(self, action: str, target: User | None, **values: Any) -> None:
-        audit.record(
-            action, actor=self.person, actor_kind=self.kind, source=self.source, target=target, **values
-        )
-
-    def record_each(self, action: str, people: Iterable[User]) -> None:
-        audit.record_each(action, people, actor=self.person, actor_kind=self.kind, source=self.source)
-
-
 def end(
     person: User,
     reason: LossReason,
     *,
-    by: By,
+    actor: Actor,
     at: datetime,
     groups: frozenset[str] | None = None,
     released: bool = False,
@@ -56,15 +33,15 @@ def end(
     rights go with their groups, whatever else is held: that cuts no tunnel.
     """
     if reason == LossReason.GROUP_LOST:
-        _set_rights(person, is_admin=False, by=by)
+        _set_rights(person, is_admin=False, actor=actor)
     if person.access_ended_at is None:
         cut = _entitled(person).count()
         if cut and not released and brake.holds(person.pk):
-            _hold(person, reason, None, by=by)
+            _hold(person, reason, None, actor=actor)
             return False
-        _end(person, reason, by=by, at=at, cut=cut)
+        _end(person, reason, actor=actor, at=at, cut=cut)
     if groups is not None:
-        _regroup(person, groups, by=by, cut=0)
+        _regroup(person, groups, actor=actor, cut=0)
     return True
 
 
@@ -73,7 +50,7 @@ def regroup(
     provider: Provider | None,
     groups: frozenset[str],
     *,
-    by: By,
+    actor: Actor,
     released: bool = False,
 ) -> bool:
     """Give a locked person the groups that the provider names, or hold that; say whether they have them.
@@ -85,23 +62,23 @@ def regroup(
     held = bool(cut) and not released and brake.holds(person.pk)
     is_admin = provider is not None and bool(provider.admin_groups & groups)
     if not (held and is_admin):
-        _set_rights(person, is_admin=is_admin, by=by)
+        _set_rights(person, is_admin=is_admin, actor=actor)
     if held:
-        _hold(person, LossReason.GROUP_LOST, groups, by=by)
+        _hold(person, LossReason.GROUP_LOST, groups, actor=actor)
         return False
-    withdraw(person, by=by)
-    _regroup(person, groups, by=by, cut=cut)
+    withdraw(person, actor=actor)
+    _regroup(person, groups, actor=actor, cut=cut)
     return True
 
 
-def withdraw(person: User, *, by: By) -> None:
+def withdraw(person: User, *, actor: Actor) -> None:
     """Drop what is held against a person, because the provider vouches for them or somebody else has decided."""
     if HeldLoss.objects.filter(person=person).delete()[0]:
-        by.record("loss_withdrawn", person)
+        record("loss_withdrawn", actor, person)
 
 
 @transaction.atomic
-def forgo_token(person: User, *, why: str, by: By, at: datetime) -> None:
+def forgo_token(person: User, *, why: str, actor: Actor, at: datetime) -> None:
     """Do without the person's refresh token, which has ended at the provider or soon will: the lease is a short one from now.
 
     Asked with a token that has ended, the provider would refuse, and devices would go off because somebody signed out
@@ -113,7 +90,7 @@ def forgo_token(person: User, *, why: str, by: By, at: datetime) -> None:
     since = max(at - row.signed_in_at, timedelta(0))  # a clock may have been wrong
     row.lease_limit = min(since + settings.LATCHKEY_LEASE_WITHOUT_REFRESH_TOKEN, LONGEST_LEASE)
     row.save(update_fields=["lease_limit"])
-    by.record("token_forgone", row, new={"why": why})
+    record("token_forgone", actor, row, new={"why": why})
 
 
 def _entitled(person: User) -> QuerySet[Peer]:
@@ -126,7 +103,7 @@ def _lost_without(groups: frozenset[str], person: User) -> int:
     return asked.exclude(interface__enrol_groups__overlap=sorted(groups)).count()
 
 
-def _end(person: User, reason: LossReason, *, by: By, at: datetime, cut: int) -> None:
+def _end(person: User, reason: LossReason, *, actor: Actor, at: datetime, cut: int) -> None:
     """End it: peers by the row, sessions at once. Administrators stay what they are unless their groups are known.
 
     A break-glass link is for them when a provider that is out of order has refused everybody.
@@ -136,10 +113,10 @@ def _end(person: User, reason: LossReason, *, by: By, at: datetime, cut: int) ->
     RefreshToken.objects.filter(person=person).delete()
     HeldLoss.objects.filter(person=person).delete()
     sessions.forget(person)
-    by.record("access_ended", person, new={"why": str(reason), "devices": cut})
+    record("access_ended", actor, person, new={"why": str(reason), "devices": cut})
 
 
-def _set_rights(person: User, *, is_admin: bool, by: By) -> None:
+def _set_rights(person: User, *, is_admin: bool, actor: Actor) -> None:
     """Make the person an administrator, or no longer one."""
     old = {"is_staff": person.is_staff, "is_superuser": person.is_superuser}
     new = dict.fromkeys(old, is_admin)
@@ -147,20 +124,20 @@ def _set_rights(person: User, *, is_admin: bool, by: By) -> None:
         return
     person.is_staff = person.is_superuser = is_admin
     person.save(update_fields=[*new])
-    by.record("rights_changed", person, old=old, new=new)
+    record("rights_changed", actor, person, old=old, new=new)
 
 
-def _regroup(person: User, groups: frozenset[str], *, by: By, cut: int) -> None:
+def _regroup(person: User, groups: frozenset[str], *, actor: Actor, cut: int) -> None:
     old, new = person.groups_claim, sorted(groups)
     if old == new:
         return
     person.groups_claim = new
     person.save(update_fields=["groups_claim"])
     if person.signed_in_at is not None:  # of a first sign-in that alone is on record
-        by.record("groups_changed", person, old={"groups": old}, new={"groups": new, "devices": cut})
+        record("groups_changed", actor, person, old={"groups": old}, new={"groups": new, "devices": cut})
 
 
-def _hold(person: User, reason: LossReason, groups: frozenset[str] | None, *, by: By) -> None:
+def _hold(person: User, reason: LossReason, groups: frozenset[str] | None, *, actor: Actor) -> None:
     kept = None if groups is None else sorted(groups)
     if HeldLoss.objects.filter(person=person, reason=reason, groups=kept).exists():
         return
@@ -169,4 +146,4 @@ def _hold(person: User, reason: LossReason, groups: frozenset[str] | None, *, by
     # A loss that has changed is another one: what was said of the one before does not hold for it.
     HeldLoss.objects.filter(person=person).delete()
     HeldLoss.objects.create(person=person, reason=reason, groups=kept)
-    by.record("loss_held", person, new={"why": str(reason), **({} if kept is None else {"groups": kept})})
+    record("loss_held", actor, person, new={"why": str(reason), **({} if kept is None else {"groups": kept})})

@@ -7,9 +7,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from peers.audit import Actor, record, record_each
 from peers.models import Peer
 from portal.access import brake, changes
-from portal.access.changes import By
 from portal.models import HeldLoss, LossReason, User
 from portal.oidc_config import by_issuer
 
@@ -21,19 +21,19 @@ class MoreHeld(Exception):
 
 
 @transaction.atomic
-def release(*, seen: datetime, by: By, at: datetime) -> int:
+def release(*, seen: datetime, actor: Actor, at: datetime) -> int:
     """Let all that the brake holds be carried out, and return of how many people; ``carry_out`` does it.
 
     Raise MoreHeld when anything is held since ``seen``, the latest ``found_at`` that the administrator was shown.
     """
-    people = _held(seen).update(released_at=at, released_by=by.person)
+    people = _held(seen).update(released_at=at, released_by=actor.user)
     if people:
-        by.record("release_access", None, new={"people": people})
+        record("release_access", actor, None, new={"people": people})
     return people
 
 
 @transaction.atomic
-def discard(*, seen: datetime, by: By) -> int:
+def discard(*, seen: datetime, actor: Actor) -> int:
     """Forget all that the brake holds, and return of how many people; the provider is asked again in its turn.
 
     Raise MoreHeld when anything is held since ``seen``.
@@ -42,8 +42,8 @@ def discard(*, seen: datetime, by: By) -> int:
     people = list(User.objects.filter(held_loss__in=held))
     held.delete()
     if people:
-        by.record("discard_access", None, new={"people": len(people)})
-        by.record_each("loss_withdrawn", people)
+        record("discard_access", actor, None, new={"people": len(people)})
+        record_each("loss_withdrawn", actor, people)
     return len(people)
 
 
@@ -84,8 +84,8 @@ def _carry_out_some(at: datetime) -> int:
 
 
 def _carry_out(loss: HeldLoss, person: User, at: datetime) -> None:
-    by = By(loss.released_by)
+    actor = Actor(user=loss.released_by)
     if loss.groups is None:
-        changes.end(person, LossReason(loss.reason), by=by, at=at, released=True)
+        changes.end(person, LossReason(loss.reason), actor=actor, at=at, released=True)
         return
-    changes.regroup(person, by_issuer(person.issuer), frozenset(loss.groups), by=by, released=True)
+    changes.regroup(person, by_issuer(person.issuer), frozenset(loss.groups), actor=actor, released=True)

@@ -8,10 +8,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
+from peers.audit import Actor
 from peers.models import LEASE_UNTIL, Peer, entitlement
 from portal.access import brake, changes
 from portal.access.answers import Answer, CannotTell, Fine, Gone
-from portal.access.changes import By
 from portal.models import LossReason, RefreshToken, User
 from portal.oidc_config import Provider, by_id
 
@@ -109,11 +109,11 @@ def settle(question: Question, answer: Answer, *, at: datetime) -> str:
             return "cannot_tell"
         case Gone(reason=LossReason.REFUSED) if question.unsure:
             # Perhaps it only refuses what a lost answer has spent: that is no word on the person.
-            changes.forgo_token(person, why="answer_lost", by=By(), at=at)
+            changes.forgo_token(person, why="answer_lost", actor=Actor(), at=at)
             return "cannot_tell"
         case Gone():
             _answered(row, at)
-            ended = changes.end(person, answer.reason, by=By(), at=at, groups=answer.groups)
+            ended = changes.end(person, answer.reason, actor=Actor(), at=at, groups=answer.groups)
             return "gone" if ended else "held"
         case Fine():
             _answered(row, at)
@@ -127,9 +127,9 @@ def next_question(at: datetime) -> datetime:
 
 def _fine(person: User, provider: Provider | None, groups: frozenset[str] | None) -> str:
     if groups is None or provider is None:
-        changes.withdraw(person, by=By())
+        changes.withdraw(person, actor=Actor())
         return "fine"
-    return "fine" if changes.regroup(person, provider, groups, by=By()) else "held"
+    return "fine" if changes.regroup(person, provider, groups, actor=Actor()) else "held"
 
 
 def _question(row: RefreshToken) -> Question:

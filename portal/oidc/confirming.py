@@ -35,7 +35,8 @@ def refuse(
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     reason = "does not meet the requirement"
-    audit.record("sign_in_refused", actor=user, target=user, source=source(request), new=new, reason=reason)
+    actor = audit.Actor(user=user, source=source(request), stranger=user is None)
+    audit.record("sign_in_refused", actor, user, new=new, reason=reason)
     again = f"{reverse('confirm')}?{urlencode({'purpose': purpose, 'next': next_url})}"
     refusal = refusals.INSUFFICIENT
     return refusals.refuse(request, provider, refusal, reason, reference=reference, again=again)

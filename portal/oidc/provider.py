@@ -88,11 +88,11 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
         return {**signed, **userinfo}, proof(signed, tokens)
 
 
-class Provider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no types
+class StrictProvider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no types
     oauth2_adapter_class = Exchange
 
     @classmethod
-    def of(cls, request: HttpRequest, provider_id: str) -> "Provider":
+    def of(cls, request: HttpRequest, provider_id: str) -> "StrictProvider":
         """Return the configured provider; raise Http404. The database's SocialApp rows are never asked."""
         for entry in settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]:
             if entry["provider_id"] == provider_id:

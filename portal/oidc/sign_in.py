@@ -7,10 +7,9 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest
 
-from peers import audit
+from peers.audit import Actor, record
 from portal import sessions
 from portal.access import brake, changes
-from portal.access.changes import By
 from portal.access.questions import next_question
 from portal.assurance import of_sign_in
 from portal.models import LossReason, RefreshToken, User
@@ -53,15 +52,16 @@ def _admit(
         raise ProviderTrouble("no_groups")
     refusal = _refusal(user, allowed=allowed)
     action = "sign_in_refused" if refusal else "sign_in"
+    actor = Actor(user=user, source=address, stranger=user is None)
     new = {"provider": provider.id, **({"reference": reference} if refusal else {})}
     if user is None:
         new |= {"issuer": person.issuer, "sub": person.sub}
     else:
         _describe(user, person)
-        _take_the_word(user, provider, person, allowed=allowed, by=By(user, address), at=at)
+        _take_the_word(user, provider, person, allowed=allowed, actor=actor, at=at)
     if user and not refusal:
         _begin_lease(user, provider, proof, at)
-    audit.record(action, actor=user, target=user, source=address, new=new, reason=refusal)
+    record(action, actor, user, new=new, reason=refusal)
     return user, refusal
 
 
@@ -87,13 +87,13 @@ def _describe(user: User, person: Identity) -> None:
 
 
 def _take_the_word(
-    user: User, provider: Provider, person: Identity, *, allowed: bool, by: By, at: datetime
+    user: User, provider: Provider, person: Identity, *, allowed: bool, actor: Actor, at: datetime
 ) -> None:
     """Take over the groups that the provider has just named, of a refused person too; without an allowed one they are out."""
     if allowed:
-        changes.regroup(user, provider, person.groups, by=by)
+        changes.regroup(user, provider, person.groups, actor=actor)
     else:
-        changes.end(user, LossReason.GROUP_LOST, by=by, at=at, groups=person.groups)
+        changes.end(user, LossReason.GROUP_LOST, actor=actor, at=at, groups=person.groups)
 
 
 def _begin_lease(user: User, provider: Provider, proof: Proof, at: datetime) -> None:

@@ -15,7 +15,7 @@ from portal.oidc import refusals
 from portal.oidc.confirming import confirms, refuse
 from portal.oidc.http import ProviderTrouble, StaleSignInError, time_budget
 from portal.oidc.identity import Identity, Proof, identity
-from portal.oidc.provider import Provider
+from portal.oidc.provider import StrictProvider
 from portal.oidc.sign_in import RefusedError, sign_in
 
 
@@ -23,7 +23,7 @@ from portal.oidc.sign_in import RefusedError, sign_in
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Answer 200 with the way to the provider: form-action 'self' forbids the browser to follow a redirect there."""
-    provider = Provider.of(request, provider_id)
+    provider = StrictProvider.of(request, provider_id)
     if request.method != "POST":
         return redirect("account_login")
     if not ratelimit.consume(request, action="login"):
@@ -46,7 +46,7 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
 @require_safe
 def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Come back from the provider; a session begins only at the very end, an older one stays until then."""
-    provider = Provider.of(request, provider_id)
+    provider = StrictProvider.of(request, provider_id)
     state = provider.take_state(request)
     if state is None:
         return _stale(request, provider, "state")
@@ -68,7 +68,7 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
 
 def _arrive(
     request: HttpRequest,
-    provider: Provider,
+    provider: StrictProvider,
     person: Identity,
     proof: Proof,
     next_url: str,
@@ -86,7 +86,7 @@ def _arrive(
     return HttpResponseRedirect(next_url)
 
 
-def _declined(request: HttpRequest, provider: Provider, next_url: str) -> HttpResponse:
+def _declined(request: HttpRequest, provider: StrictProvider, next_url: str) -> HttpResponse:
     """Answer for a provider that sent the person back without a code (RFC 6749, section 4.1.2.1)."""
     if request.GET.get("error") != "access_denied":
         return _away(request, provider, "error_answer", next_url)
@@ -95,9 +95,9 @@ def _declined(request: HttpRequest, provider: Provider, next_url: str) -> HttpRe
     )
 
 
-def _stale(request: HttpRequest, provider: Provider, failure: str, next_url: str = "") -> HttpResponse:
+def _stale(request: HttpRequest, provider: StrictProvider, failure: str, next_url: str = "") -> HttpResponse:
     return refusals.refuse(request, provider.exchange.configured, refusals.STALE, failure, next_url)
 
 
-def _away(request: HttpRequest, provider: Provider, failure: str, next_url: str) -> HttpResponse:
+def _away(request: HttpRequest, provider: StrictProvider, failure: str, next_url: str) -> HttpResponse:
     return refusals.refuse(request, provider.exchange.configured, refusals.TROUBLE, failure, next_url)

@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from peers import services
+from peers.audit import Actor
 from peers.models import AuditEvent, Interface, Peer
 from portal.access import brake, changes, decision
-from portal.access.changes import By
 from portal.access.revalidation import revalidate
 from portal.models import HeldLoss, LossReason, RefreshToken, User
 from tests import rows
@@ -50,7 +50,7 @@ def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, databas
         "identity_brake_engaged"
     ) == 1
     root = rows.person("root", is_superuser=True)
-    assert decision.release(seen=now(), by=By(root, "192.0.2.1"), at=now()) == people - cut
+    assert decision.release(seen=now(), actor=Actor(user=root, source="192.0.2.1"), at=now()) == people - cut
     assert revalidate(now()) == {"released": people - cut}
     assert entitled() == set()
     assert not HeldLoss.objects.exists()
@@ -90,7 +90,7 @@ def test_what_is_discarded_stays_and_is_asked_about_again(idp, hire, wg0, databa
     live(database, wg0)
     idp.out = {f"p{number}" for number in range(7)}
     revalidate(now())
-    assert decision.discard(seen=now(), by=By(rows.person("root", is_superuser=True))) == 2
+    assert decision.discard(seen=now(), actor=Actor(user=rows.person("root", is_superuser=True))) == 2
     assert len(entitled()) == 2
     assert revalidate(now(BEYOND)) == {"held": 2}
 
@@ -104,7 +104,7 @@ def test_a_lost_group_is_held_as_a_refusal_is_and_only_where_it_counts(idp, hire
     assert revalidate(now()) == {"fine": 5, "held": 2}
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 2
     assert list(HeldLoss.objects.values_list("reason", "groups")) == [("group_lost", ["employees"])] * 2
-    assert decision.release(seen=now(), by=By(rows.person("root")), at=now()) == 2
+    assert decision.release(seen=now(), actor=Actor(user=rows.person("root")), at=now()) == 2
     assert revalidate(now()) == {"released": 2}
     assert Peer.objects.entitled(now()).filter(interface=wg0).count() == 0
     assert Peer.objects.entitled(now()).filter(interface=elsewhere).count() == 7
@@ -149,7 +149,7 @@ def test_signing_in_takes_a_person_out_of_what_is_held(idp, hire, wg0, database)
 def end(person):
     with transaction.atomic():
         brake.lock()
-        return changes.end(person, LossReason.REFUSED, by=By(), at=now())
+        return changes.end(person, LossReason.REFUSED, actor=Actor(), at=now())
 
 
 def test_who_has_no_entitled_device_loses_access_without_counting_or_being_held(idp, hire, wg0, database):
@@ -170,7 +170,7 @@ def test_after_an_administrators_word_losses_are_counted_afresh(idp, hire, wg0, 
     live(database, wg0)
     people = list(User.objects.filter(peers__isnull=False).order_by("sub"))
     assert [end(person) for person in people[:7]] == [True] * 5 + [False] * 2
-    assert decision.release(seen=now(), by=By(rows.person("root")), at=now()) == 2
+    assert decision.release(seen=now(), actor=Actor(user=rows.person("root")), at=now()) == 2
     assert [end(person) for person in people[7:]] == [True] * 2
 
 
@@ -187,7 +187,7 @@ def held(hire, wg0, database):
 
 
 def release():
-    return decision.release(seen=now(), by=By(rows.person("root")), at=now())
+    return decision.release(seen=now(), actor=Actor(user=rows.person("root")), at=now())
 
 
 def never():
@@ -233,7 +233,7 @@ def test_a_loss_that_changes_is_held_anew_and_is_on_record(held, hire):
     [end(person) for person in User.objects.filter(sub__startswith="q").order_by("sub")]
     with transaction.atomic():
         brake.lock()
-        assert changes.end(held[0], LossReason.DISABLED, by=By(), at=now()) is False
+        assert changes.end(held[0], LossReason.DISABLED, actor=Actor(), at=now()) is False
     assert set(HeldLoss.objects.undecided().values_list("person", "reason")) == {
         (other.pk, "refused"), (held[0].pk, "disabled"),
     }  # fmt: skip
@@ -244,25 +244,27 @@ def test_a_loss_that_changes_is_held_anew_and_is_on_record(held, hire):
 def test_what_nobody_was_shown_is_not_decided_about_though_it_is_no_more_than_what_was(held, hire):
     seen = HeldLoss.objects.latest("found_at").found_at
     with transaction.atomic():
-        changes.withdraw(held[0], by=By())
+        changes.withdraw(held[0], actor=Actor())
     end(hire("q"))
     for decide in (partial(decision.release, at=now()), decision.discard):
         with pytest.raises(decision.MoreHeld):
-            decide(seen=seen, by=By(User.objects.get(sub="p0")))
+            decide(seen=seen, actor=Actor(user=User.objects.get(sub="p0")))
     assert HeldLoss.objects.undecided().count() == 5
     assert not AuditEvent.objects.filter(action__in=["release_access", "discard_access"]).exists()
 
 
 def test_where_nothing_is_held_there_is_nothing_to_decide_nor_to_record(database):
-    by = By(rows.person("root"))
-    assert decision.release(seen=now(), by=by, at=now()) == decision.discard(seen=now(), by=by) == 0
+    actor = Actor(user=rows.person("root"))
+    assert (
+        decision.release(seen=now(), actor=actor, at=now()) == decision.discard(seen=now(), actor=actor) == 0
+    )
     assert not AuditEvent.objects.filter(action__in=["release_access", "discard_access"]).exists()
 
 
 def test_a_person_for_whom_the_provider_vouches_before_it_is_carried_out_stays(held):
     release()
     with transaction.atomic():
-        changes.withdraw(held[0], by=By())
+        changes.withdraw(held[0], actor=Actor())
     assert decision.carry_out(now(), stopped=never) == 4
     assert entitled() == {held[0].sub}
 
@@ -294,7 +296,7 @@ def test_who_is_suspended_just_then_is_left_to_that(held, database):
 
 def test_what_is_discarded_is_on_record_for_each(held):
     root = rows.person("root")
-    assert decision.discard(seen=now(), by=By(root, "192.0.2.1")) == 5
+    assert decision.discard(seen=now(), actor=Actor(user=root, source="192.0.2.1")) == 5
     told = AuditEvent.objects.filter(action="loss_withdrawn", actor=root, source="192.0.2.1")
     assert set(told.values_list("person", flat=True)) == {person.pk for person in held}
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from django.core.cache import cache
 
+from peers.audit import Actor
 from peers.models import AuditEvent
 from portal.access import changes
-from portal.access.changes import By
 from portal.access.questions import claim
 from portal.access.revalidation import revalidate
 from portal.models import RefreshToken, User
@@ -166,5 +166,5 @@ def test_a_provider_that_was_never_reached_leaves_no_doubt(idp, alice):
 @pytest.mark.parametrize("wrong_by", [timedelta(days=2), timedelta(days=-4000)], ids=["ahead", "behind"])
 def test_a_token_is_given_up_whatever_the_clock_was_at_the_sign_in(idp, alice, wrong_by):
     User.objects.update(signed_in_at=now(wrong_by))
-    changes.forgo_token(alice, why="signed_out", by=By(), at=now())
+    changes.forgo_token(alice, why="signed_out", actor=Actor(), at=now())
     assert not RefreshToken.objects.exists()

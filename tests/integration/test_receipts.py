@@ -144,7 +144,7 @@ def test_an_end_that_nobody_caused_is_told_by_its_deadline(alice, laptop, databa
 def test_an_act_on_the_owner_or_on_the_key_bars_the_device_too(root, alice, laptop, phone, removed, subtests):
     for action in ("access_ended", "groups_changed"):
         with subtests.test(action):
-            at = audit.record(action, target=alice).at
+            at = audit.record(action, services.Actor(), alice).at
             removed(laptop, at, later=0 * MS)
             assert [(one.after, one.at) for one in all_receipts(laptop)] == [(action, at)]
     with subtests.test("a person suspended"):

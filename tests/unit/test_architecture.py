@@ -67,6 +67,7 @@ RULES_MAY = {
     "peers.models",
     "peers.services",
     "peers.wireguard.keys",
+    "portal.access.changes",
     "portal.encryption",
     "portal.models",
     "portal.sessions",
@@ -108,6 +109,7 @@ MODELS = {
     "peers.sentences",
     "peers.wireguard.config",
     "peers.wireguard.keys",
+    "portal.access.changes",
     "portal.encryption",
     "portal.models",
 }
@@ -146,6 +148,7 @@ GATEWAY = {
     "peers.signals",
     "peers.wireguard",
     "peers.gateway",
+    "portal.access.changes",
     "portal.encryption",
 }
 
