@@ -46,7 +46,7 @@ def record(
     new: dict[str, Any] | None = None,
     reason: str = "",
 ) -> AuditEvent:
-    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on, None for all of them.
+    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on, None where it is no one row.
 
     Call it inside the transaction of the change: no audit row, no change.
     """
@@ -67,6 +67,11 @@ def difference(before: Interface | None, after: Interface) -> tuple[dict[str, st
     old, new = _texts(before), _texts(after)
     changed = [name for name in new if old.get(name) != new[name]]
     return {name: old[name] for name in changed if name in old}, {name: new[name] for name in changed}
+
+
+def addresses(peer: Peer) -> list[str]:
+    """Return the peer's addresses as the audit writes them."""
+    return [str(address) for address in peer.addresses]
 
 
 def _texts(interface: Interface | None) -> dict[str, str]:

@@ -63,11 +63,12 @@ def number(name: str, default: int, *, least: int = 0) -> int:
     return value
 
 
-def seconds(name: str, default: int, *, least: int = 1) -> timedelta:
-    """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years."""
+def seconds(name: str, default: int, *, least: int = 1, or_zero: bool = False) -> timedelta:
+    """Return NAME, a whole number of seconds that is at least ``least`` and at most ten years; ``or_zero``: or 0."""
     value = _whole(name, default)
-    if not least <= value <= LONGEST_SECONDS:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, {least} to {LONGEST_SECONDS}.")
+    if not least <= value <= LONGEST_SECONDS and not (or_zero and value == 0):
+        also = "0, or " if or_zero else ""
+        raise ImproperlyConfigured(f"{name} must be {also}a number of seconds, {least} to {LONGEST_SECONDS}.")
     return timedelta(seconds=value)
 
 

@@ -33,7 +33,7 @@ _OWN_PARAMS = {
 _LONGEST_TEXT = 255  # characters
 _LONGEST_ID_TOKEN = timedelta(days=2)
 _MOST_SECONDS = 10**8
-_SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
+SHORTEST_AGE = 60  # seconds; nobody would be back in time from a sign-in that has to be more recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _is_seconds(value: object) -> bool:
 def _requirement(name: str, key: str, value: object) -> Requirement:
     """Return the requirement in ``{"acr": […], "amr": […], "max_age": seconds}``, each of which may be left out."""
     found: dict[str, Any] = value if isinstance(value, dict) else {"": None}
-    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", _SHORTEST_AGE)
+    acr, amr, max_age = found.get("acr", []), found.get("amr", []), found.get("max_age", SHORTEST_AGE)
     if found.keys() - {"acr", "amr", "max_age"} or not (
         _is_texts(acr) and _is_texts(amr) and _is_seconds(max_age)
     ):
@@ -204,9 +204,9 @@ def _requirement(name: str, key: str, value: object) -> Requirement:
         raise ImproperlyConfigured(
             f"{name}: {odd[0]!r} in {key} is not one word of visible ASCII characters."
         )
-    if max_age < _SHORTEST_AGE:
+    if max_age < SHORTEST_AGE:
         raise ImproperlyConfigured(
-            f"{name}: max_age in {key} must be at least {_SHORTEST_AGE} seconds: it takes a while to come back."
+            f"{name}: max_age in {key} must be at least {SHORTEST_AGE} seconds: it takes a while to come back."
         )
     required = Requirement(tuple(acr), tuple(amr), timedelta(seconds=max_age) if "max_age" in found else None)
     if required == Requirement():

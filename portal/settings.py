@@ -149,7 +149,9 @@ LATCHKEY_SESSION_AGE = environment.seconds("LATCHKEY_SESSION_AGE", 12 * 3600)
 LATCHKEY_SESSION_IDLE = environment.seconds("LATCHKEY_SESSION_IDLE", 3600)
 LATCHKEY_ADMIN_SESSION_AGE = environment.seconds("LATCHKEY_ADMIN_SESSION_AGE", 8 * 3600)
 LATCHKEY_ADMIN_SESSION_IDLE = environment.seconds("LATCHKEY_ADMIN_SESSION_IDLE", 15 * 60)
-LATCHKEY_ADMIN_ACT_AGE = environment.seconds("LATCHKEY_ADMIN_ACT_AGE", 300, least=0)
+LATCHKEY_ADMIN_ACT_AGE = environment.seconds(
+    "LATCHKEY_ADMIN_ACT_AGE", 300, least=oidc_config.SHORTEST_AGE, or_zero=True
+)
 
 # --- Cookies and headers ---
 

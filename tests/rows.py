@@ -10,12 +10,12 @@ from peers.models import Interface, Peer
 from peers.wireguard import keys
 from portal.models import User
 
-_numbers = count(1)
+_people, _interfaces = count(1), count(1)
 
 
 def person(name: str = "", **fields: object) -> User:
     """Return a new person who has signed in just now."""
-    sub = name or f"person-{next(_numbers)}"
+    sub = name or f"person-{next(_people)}"
     fields = {"signed_in_at": timezone.now(), "groups_claim": ["employees"], "name": sub.title(), **fields}
     return User.objects.create_user(issuer="http://127.0.0.1:8001", sub=sub, **fields)
 
@@ -23,9 +23,9 @@ def person(name: str = "", **fields: object) -> User:
 def interface(name: str = "wg0", **fields: object) -> Interface:
     """Return a new interface whose gateway has published its key.
 
-    Its pools are its own, and none that a test names: those are below 10.100 and in fd00 to fd03.
+    Its pools are its own: no test names one at or above 10.100, or in fdee.
     """
-    number = next(_numbers)
+    number = next(_interfaces)
     fields = {
         "endpoint": "vpn.example.com:51820",
         "public_key": public_key(),

@@ -20,7 +20,6 @@ from django.utils.translation import ngettext
 
 from peers.admin import losses
 from peers.admin.read_only import actor
-from peers.audit import Actor
 from portal.access.decision import MoreHeld, carry_out, discard, release
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
@@ -59,18 +58,17 @@ def view(site: AdminSite) -> Callable[[HttpRequest], HttpResponse]:
 
 def _carry_out(request: HttpRequest, word: str, seen: datetime) -> None:
     """Do what was decided about what is held since ``seen`` at the latest; raise MoreHeld."""
-    who = actor(request)
     if word == "release":
-        return _release(request, seen, who)
-    count = discard(seen=seen, actor=who)
+        return _release(request, seen)
+    count = discard(seen=seen, actor=actor(request))
     messages.success(request, ngettext("Kept: %d person.", "Kept: %d people.", count) % count)
     return None
 
 
-def _release(request: HttpRequest, seen: datetime, who: Actor) -> None:
+def _release(request: HttpRequest, seen: datetime) -> None:
     """Have it carried out, as much of it as can be at once."""
     at, until = timezone.now(), time.monotonic() + AT_ONCE
-    count = release(seen=seen, actor=who, at=at)
+    count = release(seen=seen, actor=actor(request), at=at)
     carry_out(at, stopped=lambda: time.monotonic() > until)
     left = HeldLoss.objects.filter(released_at=at).count()
     words = ngettext("Access ended: %d person.", "Access ended: %d people.", count - left)

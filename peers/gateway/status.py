@@ -179,12 +179,12 @@ def receipts(
     ``read_at`` is the moment of those that no deadline took off before. The event's own time is when it was written,
     which is later, and much later where the database was away.
     """
+    actor = audit.Actor(gateway=gateway).columns()
     AuditEvent.objects.bulk_create(
         [
             AuditEvent(
-                actor_kind=AuditEvent.ActorKind.GATEWAY, gateway=gateway, action="removed",
-                interface=interface, peer_id=peer, old={"public_key": key},
-                new=_moments(ended.get(key), read_at),
+                action="removed", interface=interface, peer_id=peer, old={"public_key": key},
+                new=_moments(ended.get(key), read_at), **actor,
             )
             for key, peer in removed.items()
         ],

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from peers.audit import Actor, record
+from peers.audit import Actor, addresses, record
 from peers.configuration import given
 from peers.models import Peer
-from peers.services.acts import active, locked, texts
+from peers.services.locks import active, locked
 
 
 def rename(*, actor: Actor, peer: Peer, name: str) -> Peer:
@@ -37,7 +37,7 @@ def revoke(*, actor: Actor, peer: Peer, at: datetime, reason: str = "") -> Peer:
         old = retire_key(row, at)
         row.revoked_at, row.revoked_by, row.revoke_reason = at, actor.user, reason
         row.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
-        record("revoke", actor, row, old={"public_key": old, "addresses": texts(row)}, reason=reason)
+        record("revoke", actor, row, old={"public_key": old, "addresses": addresses(row)}, reason=reason)
     return row
 
 

@@ -8,11 +8,11 @@ from django.utils.translation import ngettext
 
 from peers import letters
 from peers.allocation import PoolExhausted, allocate
-from peers.audit import Actor, record
+from peers.audit import Actor, addresses, record
 from peers.configuration import given
 from peers.models import Interface, Peer, PeerKey
-from peers.services.acts import active, lock, texts
 from peers.services.changes import configure, retire_key, revoke
+from peers.services.locks import active, lock
 from peers.services.refused import (
     KeyInUse,
     KeyRevoked,
@@ -74,7 +74,7 @@ def enrol(
         _use_key(peer, public_key, at)
         _give_address(peer)
         ends = {"expires_at": _text(expires_at)} if expires_at else {}
-        new = {"name": name, "public_key": public_key, "addresses": texts(peer), **ends}
+        new = {"name": name, "public_key": public_key, "addresses": addresses(peer), **ends}
         record("enrol", actor, peer, new=new)
         letters.new_device(peer, source=actor.source)
     return Enrolled(peer, created=True)
@@ -126,7 +126,7 @@ def _entitle_afresh(
     _must_be_entitled(row, at)
     if row.host is None:
         _give_address(row)
-    new = {"expires_at": _text(expires_at), "addresses": texts(row)}
+    new = {"expires_at": _text(expires_at), "addresses": addresses(row)}
     record("renew", actor, row, old={"expires_at": _text(old)}, new=new)
     return row
 

@@ -3,8 +3,7 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from peers import audit
-from peers.audit import Actor, record
+from peers.audit import Actor, difference, record
 from peers.models import Interface
 
 # What an administrator sets. Enrolments move next_host meanwhile and the gateway publishes the key: never write those.
@@ -32,7 +31,7 @@ def save_interface(*, actor: Actor, interface: Interface) -> Interface:
         before = Interface.objects.select_for_update(no_key=True).filter(pk=interface.pk).first()
         interface.save(update_fields=SETTINGS if before else None)
         interface.refresh_from_db()
-        old, new = audit.difference(before, interface)
+        old, new = difference(before, interface)
         if new:
             record("change_interface" if before else "create_interface", actor, interface, old=old, new=new)
     return interface

@@ -89,6 +89,8 @@ class Exchange(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
 
 
 class StrictProvider(OpenIDConnectProvider):  # type: ignore[misc]  # allauth has no types
+    """allauth's provider, but with every answer checked (``Exchange``) and from the settings alone."""
+
     oauth2_adapter_class = Exchange
 
     @classmethod

@@ -387,7 +387,8 @@ def test_a_stranger_who_proves_too_little_gets_no_row(configure):
     double, client = configure(enrol_requires=Requirement(acr=("gold",))), Client()
     assert double.sign_in(client, purpose="enrol").status_code == 403
     assert not User.objects.exists()
-    assert AuditEvent.objects.get().new["sub"] == "person-1"
+    event = AuditEvent.objects.get()
+    assert (event.actor_kind, event.new["sub"]) == (AuditEvent.ActorKind.PERSON, "person-1")
     assert client.get("/").status_code == 302
 
 

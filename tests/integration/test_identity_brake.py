@@ -127,7 +127,7 @@ def test_an_administrators_act_and_a_lease_are_never_held(idp, hire, wg0, databa
     idp.out = {f"p{number}" for number in range(9)}
     revalidate(now())
     held = list(User.objects.filter(held_loss__isnull=False))
-    services.suspend_person(actor=services.Actor(), person=held[0], at=now(), reason="why")
+    services.suspend_person(actor=Actor(), person=held[0], at=now(), reason="why")
     User.objects.filter(pk=held[1].pk).update(signed_in_at=now() - timedelta(days=8))
     assert entitled() == {person.sub for person in held[2:]}
 
@@ -286,7 +286,7 @@ def test_who_is_suspended_just_then_is_left_to_that(held, database):
 
     other = threading.Thread(target=carry_out)
     with transaction.atomic():
-        services.suspend_person(actor=services.Actor(), person=held[0], at=now(), reason="why")
+        services.suspend_person(actor=Actor(), person=held[0], at=now(), reason="why")
         other.start()
         wait_for_a_lock(database)
     other.join(20)

@@ -146,6 +146,7 @@ def test_a_strangers_refusal_is_on_record_with_who_they_said_they_are(provider):
     sign_in(Client(), "bob")
     event = AuditEvent.objects.get()
     assert (event.action, event.actor, event.reason) == ("sign_in_refused", None, "not in an allowed group")
+    assert event.actor_kind == AuditEvent.ActorKind.PERSON
     del event.new["reference"]
     assert event.new == {"provider": "demo", "issuer": provider.issuer, "sub": "demo-bob"}
 

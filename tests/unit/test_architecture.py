@@ -109,7 +109,6 @@ MODELS = {
     "peers.sentences",
     "peers.wireguard.config",
     "peers.wireguard.keys",
-    "portal.access.changes",
     "portal.encryption",
     "portal.models",
 }
@@ -148,7 +147,6 @@ GATEWAY = {
     "peers.signals",
     "peers.wireguard",
     "peers.gateway",
-    "portal.access.changes",
     "portal.encryption",
 }
 

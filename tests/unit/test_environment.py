@@ -424,11 +424,16 @@ def test_a_mail_server_is_reached_as_its_kind_of_tls_wants(tls, expected):
     assert done.stdout.strip() == f"django.core.mail.backends.smtp.EmailBackend {expected}"
 
 
-def test_seconds_are_at_least_one_or_none_where_that_means_never(value):
+def test_seconds_are_at_least_one_or_zero_where_that_means_never(value):
     value("0")
-    assert environment.seconds("X", 300, least=0) == timedelta(0)
+    assert environment.seconds("X", 300, or_zero=True) == timedelta(0)
     with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 1 to 315360000"):
         environment.seconds("X", 300)
     value("-1")
-    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds, 0 to 315360000"):
-        environment.seconds("X", 300, least=0)
+    with pytest.raises(ImproperlyConfigured, match="X must be 0, or a number of seconds, 1 to 315360000"):
+        environment.seconds("X", 300, or_zero=True)
+
+
+def test_no_administrator_has_to_be_back_from_a_confirmation_within_less_than_a_minute():
+    refused = start(LATCHKEY_ADMIN_ACT_AGE="59").stderr
+    assert "LATCHKEY_ADMIN_ACT_AGE must be 0, or a number of seconds, 60 to" in refused

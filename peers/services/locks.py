@@ -1,4 +1,4 @@
-"""The rows that a service acts on, locked."""
+"""The peer that a service acts on, as it is now and locked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +32,3 @@ def active(peer: Peer) -> Iterator[Peer]:
         if row.revoked_at is not None:
             raise NotActive
         yield row
-
-
-def texts(peer: Peer) -> list[str]:
-    """Return the peer's addresses as the audit writes them."""
-    return [str(address) for address in peer.addresses]
