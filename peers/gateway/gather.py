@@ -19,6 +19,7 @@ from portal.encryption import decrypt
 
 # The same text for ever, also for a row whose deadline or interface has changed.
 remembered = lru_cache(maxsize=1 << 17)(decrypt)
+NO_KEEPALIVE = 0  # seconds; keeping the way open through a NAT is for the device, which is behind one
 AS_TEXT = partial(Cast, output_field=TextField())
 
 
@@ -117,7 +118,8 @@ def _settings(rules: Rules, host: int, token: str) -> PeerSettings:
         key = preshared_key(remembered(token)) if token else ZERO_KEY
     except InvalidToken:
         raise InvalidKey("Its preshared key cannot be read.") from None
-    return peer_settings(frozenset(ip_network(ip_network(pool)[host]) for pool in rules.pools), key)
+    addresses = frozenset(ip_network(ip_network(pool)[host]) for pool in rules.pools)
+    return peer_settings(addresses, key, NO_KEEPALIVE)
 
 
 def forget() -> None:

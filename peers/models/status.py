@@ -36,6 +36,8 @@ class PeerStatus(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gateway", "peer"], name="peerstatus_gateway_peer")]
+        # Few have one, and every list of the others asks that each has none.
+        indexes = [models.Index(fields=["peer"], condition=~models.Q(problem=""), name="peerstatus_problem")]
         verbose_name_plural = "peer statuses"
 
     def __str__(self) -> str:

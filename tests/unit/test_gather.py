@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from peers.gateway.gather import Row, forget, remembered, validated
 from peers.models import Interface
 from peers.wireguard import keys, wg
-from peers.wireguard.state import MEMOS
+from peers.wireguard.state import MEMOS, addresses, parse_dump
 from portal.encryption import encrypt
 from tests import rows
 
@@ -101,6 +101,17 @@ def test_a_row_whose_deadline_has_changed_is_not_decrypted_again():
         desired = validated(INTERFACE, [row(0, token=PSK, until=until)])
         assert desired.peers[GOOD[0]].until == until
     assert (remembered.cache_info().misses, remembered.cache_info().hits) == (1, 1)
+
+
+def test_what_is_wanted_and_what_is_read_back_are_one_object_so_that_to_compare_them_costs_nothing():
+    desired = validated(INTERFACE, [row(0), row(1, token=PSK)]).settings
+    lines = (
+        "\t".join([key, given.preshared_key, "(none)", addresses(given.allowed_ips), "0", "0", "0", "off"])
+        for key, given in desired.items()
+    )
+    found = parse_dump("\n".join(["(none)\t(none)\t0\toff", *lines])).peers
+    assert len(found) == 2
+    assert all(found[key].settings is given for key, given in desired.items())
 
 
 def test_what_is_remembered_of_peers_long_gone_can_be_forgotten():
