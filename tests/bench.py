@@ -150,7 +150,7 @@ class Bench:
             running.stop()
             bench_access.everyone_asked(database, row)
 
-    def idle(self, running: RunningGateway, count: int, seconds: int = 20) -> None:
+    def idle(self, running: RunningGateway, count: int, seconds: int = 60) -> None:
         """Measure a gateway that has nothing to do: memory, processor, and what a full pass costs."""
         time.sleep(5)
         used, passes = _cpu_seconds(running.process.pid), len(running.said("pass"))
