@@ -110,7 +110,8 @@ def furnish(stack: Stack, *, alarmed: bool = True) -> World:
     """
     wg0, alice = Interface.objects.get(), User.objects.get(name="Alice Demo")
     names = ("connected", "live", "settings changed", "suspended", "expired", "revoked")
-    made = {name: rows.peer(alice, wg0, name=f"Laptop {name}", platform="linux") for name in names}
+    at = timezone.now() - timedelta(days=2)
+    made = {name: rows.peer(alice, wg0, name=f"Laptop {name}", at=at, platform="linux") for name in names}
     stack.gateway.eventually(lambda: {peer.key.public_key for peer in made.values()} <= stack.gateway.on())
     services.suspend(actor=COMMAND, peer=made["suspended"], at=timezone.now(), reason="Security audit")
     services.revoke(actor=COMMAND, peer=made["revoked"], at=timezone.now(), reason="Lost on a train")
