@@ -7,7 +7,8 @@ from django.db import connection
 from peers.models import Peer
 
 # A number comes from, in this order: one that its owner gave up (at once), one that has rested, one whose former holder
-# was pruned, the next never given.
+# was pruned, the next never given, one that its service account gave up: as long as there are others, each of an account's
+# machines can come back to its own.
 # SKIP LOCKED lets racers pass each other; the mark's row lock makes them queue, so the last number is given once.
 # The interface's own number is stepped over.
 ALLOCATE = """
@@ -21,21 +22,29 @@ WITH own AS (
     WHERE interface_id = %(interface)s AND id <> %(peer)s AND NOT EXISTS (SELECT FROM own)
       AND host IS NOT NULL AND released_at <= now() - %(rest)s
     ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE peers_peer AS former SET host = NULL
-    FROM (SELECT * FROM own UNION ALL SELECT * FROM rested) AS released
-    WHERE former.id = released.id RETURNING released.host
 ), freed AS (
     DELETE FROM peers_freednumber WHERE id = (
-        SELECT id FROM peers_freednumber WHERE interface_id = %(interface)s AND NOT EXISTS (SELECT FROM taken)
+        SELECT id FROM peers_freednumber WHERE interface_id = %(interface)s
+          AND NOT EXISTS (SELECT FROM own) AND NOT EXISTS (SELECT FROM rested)
         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING host
 ), fresh AS (
     UPDATE peers_interface
     SET next_host = next_host + CASE WHEN next_host = host THEN 2 ELSE 1 END
-    WHERE id = %(interface)s AND NOT EXISTS (SELECT FROM taken) AND NOT EXISTS (SELECT FROM freed)
+    WHERE id = %(interface)s
+      AND NOT EXISTS (SELECT FROM own) AND NOT EXISTS (SELECT FROM rested) AND NOT EXISTS (SELECT FROM freed)
       AND next_host + CASE WHEN next_host = host THEN 1 ELSE 0 END <= %(last)s
     RETURNING next_host - 1 AS host
+), siblings AS (
+    SELECT id, host FROM peers_peer
+    WHERE interface_id = %(interface)s AND service_account_id = %(account)s AND id <> %(peer)s
+      AND host IS NOT NULL AND released_at <= now()
+      AND NOT EXISTS (SELECT FROM rested) AND NOT EXISTS (SELECT FROM freed) AND NOT EXISTS (SELECT FROM fresh)
+    ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE peers_peer AS former SET host = NULL
+    FROM (SELECT * FROM own UNION ALL SELECT * FROM rested UNION ALL SELECT * FROM siblings) AS released
+    WHERE former.id = released.id RETURNING released.host
 )
 SELECT host FROM taken UNION ALL SELECT host FROM freed UNION ALL SELECT host FROM fresh
 """
@@ -54,6 +63,7 @@ def allocate(peer: Peer) -> int:
     values: dict[str, Any] = {
         "interface": interface.pk,
         "owner": peer.owner_id,
+        "account": peer.service_account_id,
         "peer": peer.pk,
         "rest": interface.address_rest,
         "last": interface.last_host,

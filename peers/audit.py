@@ -6,20 +6,21 @@ from typing import Any
 
 from django.db import models
 
-from peers.models import AuditEvent, EnrolLink, Interface, Peer
+from peers.models import ApiToken, AuditEvent, EnrolLink, Interface, Peer, ServiceAccount
 from portal.models import User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts, and from where: a person (``user``, or a ``stranger`` without a row), a ``gateway`` by its name or else a command.
+    """Who acts, and from where: a person (``user``, or a ``stranger`` without a row), a ``gateway`` by its name, a program by its ``token`` or else a command.
 
-    ``source`` is the client's IP address as text.
+    A program acts for the token's service account, or for its owner, who is then the ``user``. ``source`` is the client's IP address as text.
     """
 
     user: User | None = None
     stranger: bool = False
     gateway: str = ""
+    token: ApiToken | None = None
     source: str | None = None
 
     def columns(self) -> dict[str, Any]:
@@ -28,12 +29,15 @@ class Actor:
             "actor_kind": self._kind(),
             "actor": self.user,
             "gateway": self.gateway,
+            "token": self.token,
             "source": self.source,
         }
 
     def _kind(self) -> AuditEvent.ActorKind:
         if self.user or self.stranger:
             return AuditEvent.ActorKind.PERSON
+        if self.token:
+            return AuditEvent.ActorKind.MACHINE
         return AuditEvent.ActorKind.GATEWAY if self.gateway else AuditEvent.ActorKind.COMMAND
 
 
@@ -85,13 +89,16 @@ def _texts(interface: Interface | None) -> dict[str, str]:
 
 
 def _columns(target: models.Model | None) -> dict[str, Any]:
-    match target:
-        case Peer():
-            return {"peer": target, "interface": target.interface, "person": target.owner}
-        case EnrolLink():
-            return {"interface": target.interface, "person": target.owner}
-        case Interface():
-            return {"interface": target}
-        case User():
-            return {"person": target}
-    return {}
+    """Return the columns that say what an event is on."""
+    if isinstance(target, Peer):
+        return {"peer": target, "interface": target.interface, **_holder(target)}
+    if isinstance(target, EnrolLink):
+        return {"interface": target.interface, "person": target.owner}
+    if isinstance(target, ApiToken):
+        return _holder(target)
+    kinds = {Interface: "interface", User: "person", ServiceAccount: "service_account"}
+    return {name: target for kind, name in kinds.items() if isinstance(target, kind)}
+
+
+def _holder(row: Peer | ApiToken) -> dict[str, Any]:
+    return {"person": row.owner, "service_account": row.service_account}

@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from peers.configuration import stale
 from peers.facts import Facts
-from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface
+from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ def _row(facts: Facts) -> Finding:
 
 def _entitlement(facts: Facts) -> Finding:
     owner, interface = facts.peer.owner, facts.peer.interface
+    if owner is None:
+        return _of_account(facts, facts.peer.holder)
     if not facts.met["owner_active"]:
         sentence = _("Its owner was suspended at %(at)s%(why)s.") % _said(
             owner.suspended_at, owner.suspend_reason
@@ -112,6 +114,18 @@ def _entitlement(facts: Facts) -> Finding:
         values = {"interface": interface.name, "groups": groups}
         return Finding(False, sentence % values + _still_on(facts), remedy)
     return _lease(facts)
+
+
+def _of_account(facts: Facts, account: ServiceAccount) -> Finding:
+    names = {"account": account, "interface": facts.peer.interface}
+    if not facts.met["owner_active"]:
+        said = _said(account.suspended_at, account.suspend_reason)
+        sentence = _("Its service account was suspended at %(at)s%(why)s.") % said
+        return Finding(False, sentence + _still_on(facts), _("Restore the service account."))
+    if not facts.met["admitted"]:
+        sentence = _("Its service account %(account)s may no longer use %(interface)s.") % names
+        return Finding(False, sentence + _still_on(facts), _("Allow the account the interface again."))
+    return Finding(True, _("Its service account %(account)s is active and may use %(interface)s.") % names)
 
 
 def _lease(facts: Facts) -> Finding:

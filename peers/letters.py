@@ -48,8 +48,8 @@ def lease_ends(person: User, peers: Sequence[Peer]) -> None:
 
 
 def _tell(peer: Peer, template: str, subject: str, *, at: datetime, source: str | None) -> None:
-    """Queue the letter; nothing when the provider gave no e-mail address."""
-    if not peer.owner.email:
+    """Queue the letter; nothing for a machine, or when the provider gave no e-mail address."""
+    if peer.owner is None or not peer.owner.email:
         return
     context = {
         "owner": _printable(str(peer.owner)),

@@ -97,10 +97,10 @@ class Device:
     @property
     def explanation(self) -> str:
         """What the state means for this device, with an administrator's reason, and what its owner may do about it."""
-        reason = self.peer.suspend_reason or self.peer.owner.suspend_reason
+        reason = self.peer.suspend_reason or self.peer.holder.suspend_reason
         if self.state == State.SUSPENDED and reason:
             return _("An administrator has paused it: %(reason)s") % {"reason": reason}
-        if self.state == State.SIGNED_OUT and self.peer.owner.access_ended_at:
+        if self.state == State.SIGNED_OUT and self.peer.owner and self.peer.owner.access_ended_at:
             return gettext(
                 "Your company's sign-in no longer vouches for you. Sign in again, and the device is back as it was; if you are refused, ask your administrator."
             )
@@ -112,7 +112,7 @@ class Device:
 
         It asks for a peer of ``with_lease``.
         """
-        return None if self.peer.owner.access_ended_at else self.peer.signed_in_until
+        return None if self.peer.holder_ended_at else self.peer.signed_in_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from django.db import connection
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
-from peers.models import Interface, Peer, PeerKey
+from peers.models import Interface, Peer, PeerKey, ServiceAccount
 from portal.models import User
 
 CHANNEL = "latchkey"
@@ -30,6 +30,11 @@ def key_saved(instance: PeerKey, **_: Any) -> None:
 @receiver(post_save, sender=Interface)
 def interface_saved(instance: Interface, **_: Any) -> None:
     notify("interface", instance.pk)
+
+
+@receiver(post_save, sender=ServiceAccount)
+def account_saved(instance: ServiceAccount, **_: Any) -> None:
+    notify("account", instance.pk)
 
 
 @receiver(post_save, sender=User)

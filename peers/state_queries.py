@@ -139,7 +139,8 @@ def _for(peers: QuerySet[Peer], reason: State, at: datetime) -> QuerySet[Peer]:
         return peers.filter(expires_at__lte=at)
     peers = peers.filter(met["not_expired"])
     if reason == State.SUSPENDED:
-        return peers.filter(Q(suspended_at__isnull=False) | Q(owner__is_active=False))
+        account = Q(service_account__suspended_at__isnull=False)
+        return peers.filter(Q(suspended_at__isnull=False) | Q(owner__is_active=False) | account)
     signed_in = _yes(met["signed_in"] & met["admitted"] & met["access_lasts"])
     return peers.alias(signed_in=signed_in).filter(met["not_suspended"], met["owner_active"], signed_in=False)
 
@@ -158,8 +159,10 @@ def _yes(condition: Q) -> Case:
 
 
 def _ended_at(at: datetime) -> Least:
-    """Return when the peer was last cut off by its row or its owner's access; null when something else bars it."""
-    ends = ("revoked_at", "expires_at", "suspended_at", "owner__access_ended_at")
+    """Return when the peer was last cut off by its row, its owner's access or its account; null when something else bars it."""
+    ends = (
+        "revoked_at", "expires_at", "suspended_at", "owner__access_ended_at", "service_account__suspended_at",
+    )  # fmt: skip
     return Least(*(Case(When(Q((f"{end}__lte", at)), then=F(end))) for end in ends))
 
 

@@ -72,7 +72,9 @@ def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:
     """Return the standing of each peer by its id, in a number of queries that does not grow with the peers."""
     is_held = Case(When(held_loss(), then=Value(True)), default=Value(False))
     entitled = dict(peers.entitled(at).order_by().values_list("pk", is_held))  # type: ignore[attr-defined]
-    rows = list(peers.select_related("interface", "owner").prefetch_related("statuses", "keys"))
+    rows = list(
+        peers.select_related("interface", "owner", "service_account").prefetch_related("statuses", "keys")
+    )
     gateways: dict[int, list[GatewayStatus]] = {}
     for gateway in GatewayStatus.objects.filter(interface__in={row.interface_id for row in rows}):
         gateways.setdefault(gateway.interface_id, []).append(gateway)
@@ -167,8 +169,8 @@ def _has_seen_the_end(gateway: GatewayStatus, peer: Peer, at: datetime) -> bool:
 
 
 def _ended_at(peer: Peer, at: datetime) -> datetime | None:
-    """Return when the peer was last cut off by its row or its owner's access; None when something else bars it."""
-    ends = (peer.revoked_at, peer.expires_at, peer.suspended_at, peer.owner.access_ended_at)
+    """Return when the peer was last cut off by its row, its owner's access or its account; None when something else bars it."""
+    ends = (peer.revoked_at, peer.expires_at, peer.suspended_at, peer.holder_ended_at)
     return min((end for end in ends if end and end <= at), default=None)
 
 
@@ -181,7 +183,7 @@ def _reason(peer: Peer, at: datetime) -> State:
         return State.REVOKED
     if peer.expires_at and peer.expires_at <= at:
         return State.EXPIRED
-    if peer.suspended_at or not peer.owner.is_active:
+    if peer.suspended_at or not peer.holder_is_active:
         return State.SUSPENDED
     return State.SIGNED_OUT
 

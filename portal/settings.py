@@ -201,6 +201,7 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 LATCHKEY_DEFAULT_INTERFACE = environment.text("LATCHKEY_DEFAULT_INTERFACE", "wg0")
 LATCHKEY_PRIVATE_KEY_DIR = Path(environment.text("LATCHKEY_PRIVATE_KEY_DIR", "/etc/latchkey/keys"))
 LATCHKEY_RESTORE_DEVICES_WITHIN = environment.number("LATCHKEY_RESTORE_DEVICES_WITHIN", 30)  # days
+LATCHKEY_FIRST_HANDSHAKE_WITHIN = environment.seconds("LATCHKEY_FIRST_HANDSHAKE_WITHIN", 24 * 3600, least=300)
 LATCHKEY_GATEWAY_NAME = environment.text("LATCHKEY_GATEWAY_NAME", "")
 
 # --- Letters, which `manage.py send_mail` delivers; without a server it prints them ---

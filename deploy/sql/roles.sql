@@ -34,6 +34,9 @@ GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE take
 REVOKE UPDATE ON peers_enrollink FROM latchkey_web;
 GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;
 REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;
+REVOKE UPDATE, DELETE ON peers_apitoken FROM latchkey_web;
+GRANT UPDATE (enrolments, last_used_at, last_used_from, revoked_at, revoked_by_id) ON peers_apitoken TO latchkey_web;
+REVOKE DELETE ON peers_serviceaccount FROM latchkey_web;
 REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, peers_auditseal, peers_sealedevent, portal_user,
     peers_interface
     FROM latchkey_web;
@@ -42,14 +45,16 @@ GRANT UPDATE (endpoint, listen_port, ipv4_pool, ipv6_pool, dns, client_allowed_i
     use_preshared_keys, mode, lease, address_rest, device_limit, enrol_groups, next_host, brake_released_at)
     ON peers_interface TO latchkey_web;
 GRANT UPDATE (name, platform, host, preshared_key, configured, expires_at, suspended_at, suspend_reason, revoked_at,
-    revoked_by_id, revoke_reason)
+    revoked_by_id, revoke_reason, token_id)
     ON peers_peer TO latchkey_web;
 GRANT UPDATE (retired_at) ON peers_peerkey TO latchkey_web;
 
 -- A gateway.
 GRANT SELECT ON peers_interface, peers_peerstatus, peers_gatewaystatus TO latchkey_gateway;
-GRANT SELECT (id, interface_id, owner_id, host, preshared_key, expires_at, suspended_at, revoked_at)
+GRANT SELECT (id, interface_id, owner_id, service_account_id, host, preshared_key, expires_at, suspended_at, revoked_at)
     ON peers_peer TO latchkey_gateway;
+GRANT SELECT (id, suspended_at) ON peers_serviceaccount TO latchkey_gateway;
+GRANT SELECT ON peers_serviceaccount_interfaces TO latchkey_gateway;
 GRANT SELECT (id, peer_id, public_key, retired_at) ON peers_peerkey TO latchkey_gateway;
 GRANT SELECT (id, is_active, signed_in_at, lease_limit, access_ended_at, groups_claim) ON portal_user TO latchkey_gateway;
 GRANT UPDATE (public_key) ON peers_interface TO latchkey_gateway;

@@ -28,6 +28,10 @@ SHARE = 0.02  # of one core, for passes with nothing to do
 HEARTBEAT_EVERY = 5.0
 FORGET_EVERY = 1000  # full passes: memory stays in proportion to the peers there are
 RETRY_AFTER = (0.2, 3.0)
+HOLDERS = {
+    "owner": "owner",
+    "account": "service_account",
+}  # the column of the rows that a notification is about
 MANY = 200  # peers; beyond that one full pass costs less
 
 
@@ -123,8 +127,8 @@ class Loop:
         kind, _, value = payload.partition(":")
         if kind == "interface":
             self._full_pass_at = 0.0
-        elif kind == "owner" and value.isdecimal() and len(value) < 19:
-            mine = Peer.objects.filter(owner=int(value), interface=self.reconciler.interface)
+        elif kind in HOLDERS and value.isdecimal() and len(value) < 19:
+            mine = Peer.objects.filter(interface=self.reconciler.interface, **{HOLDERS[kind]: int(value)})
             self._scope.update(map(str, mine.values_list("pk", flat=True)))
         elif kind == "peer":
             try:

@@ -1,5 +1,6 @@
 """What a peer is: the data, the constraints that guard it, and who is entitled now."""
 
+from peers.models.account import SHORTEST_TTL, ApiToken, Scope, ServiceAccount
 from peers.models.event import AuditEvent, AuditSeal, SealedEvent
 from peers.models.interface import Address, Interface
 from peers.models.link import EnrolLink
@@ -27,7 +28,9 @@ __all__ = [
     "GATEWAY_SILENT_AFTER",
     "LEASE_UNTIL",
     "SAMPLES_KEPT",
+    "SHORTEST_TTL",
     "Address",
+    "ApiToken",
     "AuditEvent",
     "AuditSeal",
     "BarredKey",
@@ -39,7 +42,9 @@ __all__ = [
     "PeerKey",
     "PeerQuerySet",
     "PeerStatus",
+    "Scope",
     "SealedEvent",
+    "ServiceAccount",
     "TrafficSample",
     "entitlement",
     "held_loss",

@@ -8,6 +8,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from peers.models.account import ApiToken, ServiceAccount
 from peers.models.interface import Interface
 from peers.models.peer import Peer
 
@@ -19,16 +20,21 @@ class AuditEvent(models.Model):
         PERSON = "person", _("Person")
         COMMAND = "command", _("Command")
         GATEWAY = "gateway", _("Gateway")
+        MACHINE = "machine", _("Service account")
 
     at = models.DateTimeField(db_default=Now(), editable=False)
     actor_kind = models.CharField(max_length=7, choices=ActorKind.choices)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="acts")
     gateway = models.CharField(max_length=255, blank=True)
+    token = models.ForeignKey(
+        ApiToken, models.PROTECT, null=True, related_name="acts", help_text="With which a program acted."
+    )
     action = models.CharField(max_length=32)
     # Without a constraint: an event outlives the row that it tells of, when that is pruned.
     peer = models.ForeignKey(Peer, models.DO_NOTHING, null=True, related_name="events", db_constraint=False)
     interface = models.ForeignKey(Interface, models.PROTECT, null=True, related_name="events")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="events")
+    service_account = models.ForeignKey(ServiceAccount, models.PROTECT, null=True, related_name="events")
     source = models.GenericIPAddressField(null=True)
     old = models.JSONField(default=dict)
     new = models.JSONField(default=dict)
@@ -37,9 +43,10 @@ class AuditEvent(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(actor_kind="gateway", actor=None)
-                | Q(actor_kind="command", gateway="")
-                | Q(actor_kind="person", gateway=""),
+                condition=Q(actor_kind="gateway", actor=None, token=None)
+                | Q(actor_kind="command", gateway="", token=None)
+                | Q(actor_kind="person", gateway="")
+                | Q(actor_kind="machine", gateway="", actor=None, token__isnull=False),
                 name="auditevent_actor",
             )
         ]

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from peers.fields import PUBLIC_KEY, PublicKeyField
+from peers.models.account import ApiToken, ServiceAccount
 from peers.models.interface import Address, Interface
 from portal.encryption import EncryptedField
 from portal.models import FAR, HeldLoss
@@ -29,14 +30,25 @@ def entitlement(at: datetime | models.Expression) -> dict[str, Q]:
     """
     return {
         "not_expired": Q(expires_at=None) | Q(expires_at__gt=at),
-        "signed_in": Q(interface__lease=None, owner__lease_limit=None) | Q(lease_until__gt=at),
+        "signed_in": Q(owner=None)
+        | Q(interface__lease=None, owner__lease_limit=None)
+        | Q(lease_until__gt=at),
         "access_lasts": Q(owner__access_ended_at=None),
-        "admitted": Q(interface__enrol_groups=[])
-        | Q(interface__enrol_groups__overlap=F("owner__groups_claim")),
+        "admitted": Q(owner__isnull=False) & _groups_admit() | Q(Exists(_account_admits())),
         "not_revoked": Q(revoked_at=None),
         "not_suspended": Q(suspended_at=None),
-        "owner_active": Q(owner__is_active=True),
+        "owner_active": Q(owner__is_active=True) | Q(owner=None, service_account__suspended_at=None),
     }
+
+
+def _groups_admit() -> Q:
+    return Q(interface__enrol_groups=[]) | Q(interface__enrol_groups__overlap=F("owner__groups_claim"))
+
+
+def _account_admits() -> models.QuerySet[Any]:
+    """Return that the outer peer's service account may be on its interface; nothing for a person's."""
+    may = ServiceAccount.interfaces.through.objects
+    return may.filter(serviceaccount=OuterRef("service_account"), interface=OuterRef("interface"))
 
 
 def lease_warning_from() -> models.Expression:
@@ -81,7 +93,10 @@ class PeerQuerySet(models.QuerySet["Peer"]):
 
 
 class Peer(models.Model):
-    """One device's place on an interface, with its name and its host number. Deleted by ``prune`` alone."""
+    """One device's place on an interface, with its name and its host number. Deleted by ``prune`` alone.
+
+    It belongs to a person, its ``owner``, or to a service account; ``token`` is what it was last enrolled with, if any.
+    """
 
     class Platform(models.TextChoices):
         WINDOWS = "windows", "Windows"
@@ -93,7 +108,13 @@ class Peer(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     interface = models.ForeignKey(Interface, models.PROTECT, related_name="peers")
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="peers")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="peers"
+    )
+    service_account = models.ForeignKey(
+        ServiceAccount, models.PROTECT, null=True, blank=True, related_name="peers"
+    )
+    token = models.ForeignKey(ApiToken, models.PROTECT, null=True, blank=True, related_name="peers")
     name = models.CharField(max_length=64)
     platform = models.CharField(max_length=7, choices=Platform.choices, default=Platform.OTHER)
     host = models.BigIntegerField(null=True, help_text="Null once the number was given to another peer.")
@@ -123,6 +144,11 @@ class Peer(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["interface", "host"], name="peer_host"),
+            models.CheckConstraint(
+                condition=Q(owner=None, service_account__isnull=False)
+                | Q(owner__isnull=False, service_account=None),
+                name="peer_one_holder",
+            ),
             models.CheckConstraint(
                 condition=Q(expires_at=None) | Q(expires_at__lt=FAR), name="peer_expires_at"
             ),
@@ -154,6 +180,22 @@ class Peer(models.Model):
                 name="peer_released_by_owner",
             ),
             models.Index(fields=["owner", "-enrolled_at"], name="peer_owner"),
+            models.Index(
+                fields=["interface", "service_account", "released_at"],
+                condition=Q(service_account__isnull=False, host__isnull=False, released_at__isnull=False),
+                name="peer_released_by_account",
+            ),
+            models.Index(
+                fields=["service_account", "-enrolled_at"],
+                condition=Q(service_account__isnull=False),
+                name="peer_service_account",
+            ),
+            models.Index(
+                fields=["service_account", "expires_at"],
+                condition=Q(service_account__isnull=False, revoked_at=None),
+                name="peer_held_by_account",
+            ),
+            models.Index(fields=["token"], condition=Q(token__isnull=False), name="peer_token"),
         ]
         permissions = [
             ("revoke_peer", "Can revoke devices"),
@@ -165,6 +207,22 @@ class Peer(models.Model):
 
     def get_absolute_url(self) -> str:
         return str(reverse("device", args=[self.pk]))
+
+    @property
+    def holder(self) -> Any:
+        """The person or the service account that it belongs to."""
+        return self.owner or self.service_account
+
+    @property
+    def holder_is_active(self) -> bool:
+        """Whether neither the person nor the service account is suspended."""
+        return bool(self.holder.suspended_at is None and getattr(self.holder, "is_active", True))
+
+    @property
+    def holder_ended_at(self) -> datetime | None:
+        """When the provider ended the person's access, or an administrator suspended the service account."""
+        ended_at: datetime | None = self.owner.access_ended_at if self.owner else self.holder.suspended_at
+        return ended_at
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -2,18 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef
 from django.utils.translation import ngettext
 
 from peers import letters
 from peers.allocation import PoolExhausted, allocate
 from peers.audit import Actor, addresses, record
 from peers.configuration import given
-from peers.models import Interface, Peer, PeerKey
+from peers.models import ApiToken, Interface, Peer, PeerKey, ServiceAccount
 from peers.services.changes import configure, retire_key, revoke
 from peers.services.locks import active, lock
+from peers.services.machines import text
 from peers.services.refused import (
+    InterfaceNotAllowed,
     KeyInUse,
     KeyRevoked,
     NoFreeAddress,
@@ -21,9 +25,14 @@ from peers.services.refused import (
     NotEntitled,
     NotReady,
     PeerLimit,
+    UseLimit,
 )
+from peers.signals import notify
 from peers.wireguard import keys
 from portal.models import User
+
+DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
+Holder = User | ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Enrolled:
 def enrol(
     *,
     actor: Actor,
-    owner: User,
+    owner: Holder,
     interface: Interface,
     public_key: str,
     name: str,
@@ -49,35 +58,50 @@ def enrol(
     """Return the peer that holds ``public_key`` for ``owner``, made now or already theirs.
 
     ``public_key`` and ``name`` are validated values; ``in_place_of`` is a peer of the owner's on the same interface, which
-    is revoked with it. Raises NotReady, NotActive (for another's), NotEntitled, PeerLimit, KeyInUse, KeyRevoked,
-    NoFreeAddress.
+    is revoked with it. Raises NotReady, NotActive (for another's), NotEntitled, InterfaceNotAllowed, PeerLimit, UseLimit,
+    KeyInUse, KeyRevoked, NoFreeAddress.
     """
     if interface.public_key is None:
         raise NotReady
-    with transaction.atomic():
-        # The owner's row is what two enrolments of one person queue on: the device limit holds.
-        owner = User.objects.select_for_update(no_key=True).get(pk=owner.pk)
-        if known := _known(public_key, owner, interface):
-            row = _entitle_afresh(known, public_key, actor, expires_at, at)
-            return Enrolled(configure(actor=actor, peer=row), created=False)
-        if in_place_of:
-            _revoke_own(
-                in_place_of, owner, interface, actor=actor, at=at, reason=f"Replaced by {name}."[:200]
-            )
-        _within_limit(owner, interface, at)
-        peer = Peer(
-            interface=interface, owner=owner, name=name, platform=platform, enrolled_at=at, expires_at=expires_at,
-        )  # fmt: skip
-        _new_preshared_key(peer)
-        peer.save(force_insert=True)
-        _must_be_entitled(peer, at)
-        _use_key(peer, public_key, at)
-        _give_address(peer)
-        ends = {"expires_at": _text(expires_at)} if expires_at else {}
-        new = {"name": name, "public_key": public_key, "addresses": addresses(peer), **ends}
-        record("enrol", actor, peer, new=new)
-        letters.new_device(peer, source=actor.source)
-    return Enrolled(peer, created=True)
+    new = Peer(
+        interface=interface, name=name, platform=platform, enrolled_at=at, expires_at=expires_at,
+        token=actor.token, **_belonging_to(owner),
+    )  # fmt: skip
+    try:
+        return _enrol(new, public_key, actor, at, in_place_of)
+    except IntegrityError as error:
+        if DUPLICATE not in str(error):
+            raise _told(error, public_key) from None
+    return _enrol(new, public_key, actor, at, in_place_of)  # somebody was quicker, so the key is known now
+
+
+@transaction.atomic
+def _enrol(new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None) -> Enrolled:
+    _queue_person(new)
+    if known := _known(public_key, new):
+        row = _entitle_afresh(known, public_key, actor, new.expires_at, at)
+        return Enrolled(configure(actor=actor, peer=row), created=False)
+    if in_place_of:
+        _revoke_own(in_place_of, new, actor=actor, at=at, reason=f"Replaced by {new.name}."[:200])
+    # Before its peer, which is allowed until the commit: of two with one key, one waits here, with no lock that matters.
+    _insert_key(new, public_key, at)
+    _new_preshared_key(new)
+    _queue_account(new)
+    _within_limits(new, actor, at)
+    _take_address(new)
+    Peer.objects.bulk_create([new])  # past the signals, to look again once
+    notify("peer", new.pk)
+    if new.owner is not None:
+        _must_be_entitled(new, at)
+    ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
+    record(
+        "enrol",
+        actor,
+        new,
+        new={"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends},
+    )
+    letters.new_device(new, source=actor.source)
+    return Enrolled(new, created=True)
 
 
 def replace_key(*, actor: Actor, peer: Peer, public_key: str, at: datetime) -> Peer:
@@ -89,7 +113,7 @@ def replace_key(*, actor: Actor, peer: Peer, public_key: str, at: datetime) -> P
         if row.key and row.key.public_key == public_key:
             return row
         old = retire_key(row, at)
-        _use_key(row, public_key, at)
+        _give_key(row, public_key, at)
         _new_preshared_key(row)
         row.configured = given(row)
         row.save(update_fields=["preshared_key", "configured"])
@@ -98,16 +122,43 @@ def replace_key(*, actor: Actor, peer: Peer, public_key: str, at: datetime) -> P
     return row
 
 
-def _known(public_key: str, owner: User, interface: Interface) -> Peer | None:
+def _belonging_to(owner: Holder) -> dict[str, Any]:
+    return {"service_account": owner} if isinstance(owner, ServiceAccount) else {"owner": owner}
+
+
+def _queue_person(new: Peer) -> None:
+    """Let the enrolments of one person go one after the other, so that the device limit holds."""
+    if new.owner is not None:
+        new.owner = User.objects.select_for_update(no_key=True).get(pk=new.owner.pk)
+
+
+def _queue_account(new: Peer) -> None:
+    """Do the same for a service account, as late as can be: of its machines many come at once. It may have changed."""
+    if new.service_account is None:
+        return
+    admits = Exists(Interface.objects.filter(pk=new.interface_id, service_accounts=OuterRef("pk")))
+    rows = ServiceAccount.objects.select_for_update(no_key=True).annotate(admits=admits)
+    suspended_at, admitted = rows.values_list("suspended_at", "admits").get(pk=new.service_account.pk)
+    if suspended_at is not None:
+        raise NotEntitled
+    if not admitted:
+        raise InterfaceNotAllowed
+
+
+def _known(public_key: str, new: Peer) -> Peer | None:
     """Return the caller's own peer with this key; raise KeyInUse or KeyRevoked for any other known key."""
     key = PeerKey.objects.select_related("peer__interface").filter(public_key=public_key).first()
     if key is None:
         return None
     if key.retired_at is not None:
         raise KeyRevoked
-    if key.peer.owner_id != owner.pk or key.peer.interface_id != interface.pk:
+    if _place(key.peer) != _place(new):
         raise KeyInUse
     return key.peer
+
+
+def _place(peer: Peer) -> tuple[int | None, int | None, int]:
+    return peer.owner_id, peer.service_account_id, peer.interface_id
 
 
 def _entitle_afresh(
@@ -120,34 +171,49 @@ def _entitle_afresh(
     if row.expires_at is None or row.expires_at > at:
         _must_be_entitled(row, at)
         return row
-    _within_limit(row.owner, row.interface, at)
-    old, row.expires_at = row.expires_at, expires_at
-    row.save(update_fields=["expires_at"])
+    _queue_account(row)
+    old, row.expires_at, row.token = row.expires_at, expires_at, actor.token
+    row.save(update_fields=["expires_at", "token"])
+    _within_limits(row, actor, at)
     _must_be_entitled(row, at)
     if row.host is None:
-        _give_address(row)
-    new = {"expires_at": _text(expires_at), "addresses": addresses(row)}
-    record("renew", actor, row, old={"expires_at": _text(old)}, new=new)
+        _take_address(row)
+        row.save(update_fields=["host", "configured"])
+    new = {"expires_at": text(expires_at), "addresses": addresses(row)}
+    record("renew", actor, row, old={"expires_at": text(old)}, new=new)
     return row
 
 
-def _revoke_own(
-    peer: Peer, owner: User, interface: Interface, *, actor: Actor, at: datetime, reason: str
-) -> None:
-    if (peer.owner_id, peer.interface_id) != (owner.pk, interface.pk):
+def _revoke_own(peer: Peer, new: Peer, *, actor: Actor, at: datetime, reason: str) -> None:
+    if _place(peer) != _place(new):
         raise NotActive  # another's device answers as one that is not there
     revoke(actor=actor, peer=peer, at=at, reason=reason)
 
 
-def _within_limit(owner: User, interface: Interface, at: datetime) -> None:
-    limit = interface.device_limit
-    if Peer.objects.filter(owner=owner, interface=interface).holding(at).count() >= limit:
+def _within_limits(peer: Peer, actor: Actor, at: datetime) -> None:
+    """Refuse one more than its owner, its account or the token may have."""
+    held = Peer.objects.filter(**_belonging_to(peer.holder)).exclude(pk=peer.pk).holding(at)
+    limit = peer.interface.device_limit
+    if peer.service_account is not None:
+        limit = peer.service_account.device_limit
+    else:
+        held = held.filter(interface=peer.interface)
+    if held.count() >= limit:
         sentence = ngettext(
             "%(limit)d device is the most you may have. Replace one that you no longer use.",
             "%(limit)d devices are the most you may have. Replace one that you no longer use.",
             limit,
         )
         raise PeerLimit(sentence % {"limit": limit})
+    _count_use(actor.token)
+
+
+def _count_use(token: ApiToken | None) -> None:
+    if token is None or token.use_limit is None:
+        return
+    left = ApiToken.objects.filter(pk=token.pk, enrolments__lt=F("use_limit"))
+    if not left.update(enrolments=F("enrolments") + 1):
+        raise UseLimit
 
 
 def _must_be_entitled(peer: Peer, at: datetime) -> None:
@@ -160,12 +226,14 @@ def _new_preshared_key(peer: Peer) -> None:
     peer.preshared_key = keys.generate_preshared_key() if peer.interface.use_preshared_keys else ""
 
 
-def _use_key(peer: Peer, public_key: str, at: datetime) -> None:
-    if Interface.objects.filter(public_key=public_key).exists():
-        raise KeyInUse
+def _insert_key(peer: Peer, public_key: str, at: datetime) -> None:
+    PeerKey.objects.bulk_create([PeerKey(peer=peer, public_key=public_key, enrolled_at=at)])
+
+
+def _give_key(peer: Peer, public_key: str, at: datetime) -> None:
     try:
         with transaction.atomic():
-            PeerKey.objects.create(peer=peer, public_key=public_key, enrolled_at=at)
+            _insert_key(peer, public_key, at)
     except IntegrityError as error:
         raise _told(error, public_key) from None
 
@@ -174,21 +242,18 @@ def _told(error: IntegrityError, public_key: str) -> Exception:
     """Return the refusal that a broken constraint stands for; the error itself when it is no duplicate key."""
     if "peerkey_barred" in str(error):
         return KeyRevoked()
-    if "peers_peerkey_public_key" not in str(error):
+    if "peerkey_not_an_interfaces" in str(error):
+        return KeyInUse()
+    if DUPLICATE not in str(error):
         return error
     retired = PeerKey.objects.filter(public_key=public_key, retired_at__isnull=False).exists()
     return KeyRevoked() if retired else KeyInUse()
 
 
-def _give_address(peer: Peer) -> None:
-    """Give the peer a host number, and note the settings that its device is given with it."""
+def _take_address(peer: Peer) -> None:
+    """Set a host number for the peer, and the settings that its device is given with it."""
     try:
         peer.host = allocate(peer)
     except PoolExhausted:
         raise NoFreeAddress from None
     peer.configured = given(peer)
-    peer.save(update_fields=["host", "configured"])
-
-
-def _text(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None

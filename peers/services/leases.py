@@ -46,12 +46,13 @@ def _untold(at: datetime) -> QuerySet[Peer]:
 
 
 def _owner(peer: Peer) -> int:
-    return peer.owner_id
+    return peer.owner_id or 0  # of a machine, which has no lease
 
 
 def _warn(actor: Actor, peers: list[Peer]) -> int:
     """Write to the owner of ``peers``, the first to go off first, and return their id."""
-    person, ends_at = peers[0].owner, peers[0].signed_in_until
+    person: User = peers[0].holder
+    ends_at = peers[0].signed_in_until
     letters.lease_ends(person, peers)
     new = {"ends_at": ends_at.isoformat() if ends_at else None, "devices": len(peers)}
     record("lease_warned", actor, person, new=new)

@@ -1,6 +1,5 @@
 """Hand an enrolment over to another device: a link that works once, for ten minutes, while its session lives."""
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 
@@ -11,6 +10,7 @@ from peers.audit import Actor, record
 from peers.models import EnrolLink, Interface, Peer
 from peers.services.enrolment import Enrolled, enrol
 from peers.services.refused import LinkInvalid
+from peers.tokens import digest
 from portal.models import User
 
 LIFETIME = timedelta(minutes=10)
@@ -33,7 +33,7 @@ def make_link(
         raise LinkInvalid
     token = secrets.token_urlsafe(TOKEN_BYTES)
     link = EnrolLink.objects.create(
-        token_hash=_hash(token), owner=owner, interface=interface, session_id=session_key, made_at=at,
+        token_hash=digest(token), owner=owner, interface=interface, session_id=session_key, made_at=at,
         expires_at=at + LIFETIME,
     )  # fmt: skip
     record("make_link", actor, link, new={"link": str(link.pk)})
@@ -65,7 +65,7 @@ def redeem(
 def _live(token: str, at: datetime) -> EnrolLink:
     """Return the link, locked with its owner, so that of two who redeem it at once the second finds it used."""
     live = {"expires_at__gt": at, "session__expire_date__gt": at, "owner__is_active": True}
-    links = EnrolLink.objects.filter(token_hash=_hash(token), **live)
+    links = EnrolLink.objects.filter(token_hash=digest(token), **live)
     if (seen := links.select_related("owner").first()) is None:
         raise LinkInvalid
     _queue(seen.owner)
@@ -85,8 +85,3 @@ def _again(peer: Peer, public_key: str) -> Enrolled:
     if not peer.keys.filter(public_key=public_key, retired_at=None).exists():
         raise LinkInvalid
     return Enrolled(peer, created=False)
-
-
-def _hash(token: str) -> str:
-    # replace: a lone surrogate, which JSON may hold, has no UTF-8, and no token has one.
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -13,7 +13,7 @@ def lock(peer: Peer) -> Peer | None:
     """Return the peer as it is now, locked until the transaction ends; None once it was pruned."""
     # no_key: others insert rows that point to peers meanwhile, in an order of their own; two could wait for each other.
     rows = Peer.objects.select_for_update(of=("self",), no_key=True)
-    return rows.select_related("interface", "owner").filter(pk=peer.pk).first()
+    return rows.select_related("interface", "owner", "service_account").filter(pk=peer.pk).first()
 
 
 @contextmanager

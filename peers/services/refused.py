@@ -2,6 +2,7 @@
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 
 class Refused(Exception):
@@ -43,6 +44,36 @@ class NotEntitled(Refused):
 class NotReady(Refused):
     code = "interface_not_ready"
     message = _("This network is not ready yet: its gateway has never started. Try again later.")
+
+
+class InterfaceNotAllowed(Refused):
+    code = "interface_not_allowed"
+    message = _("Your account may not use this network.")
+
+
+class TtlTooLong(Refused):
+    code = "ttl_too_long"
+
+    def __init__(self, longest: int) -> None:
+        sentence = ngettext(
+            "A machine may stay for %d second.", "A machine may stay for %d seconds.", longest
+        )
+        super().__init__(sentence % longest)
+
+
+class TtlMissing(Refused):
+    code = "ttl_missing"
+    message = _("Say for how many seconds: nothing else sets an end.")
+
+
+class UseLimit(Refused):
+    code = "use_limit"
+    message = _("This token has enrolled as many devices as it may.")
+
+
+class Expired(Refused):
+    code = "expired"
+    message = _("The time of this device is over. Enrol it again.")
 
 
 class NotActive(Refused):
