@@ -7,8 +7,17 @@ from enum import StrEnum
 
 from django.db import connection
 from django.db.models import Case, QuerySet, Value, When
+from django.db.models.functions import Now
 
-from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, Peer, PeerStatus, held_loss
+from peers.models import (
+    CONNECTED_WITHIN,
+    GATEWAY_SILENT_AFTER,
+    GatewayStatus,
+    Interface,
+    Peer,
+    PeerStatus,
+    held_loss,
+)
 
 
 class State(StrEnum):
@@ -66,6 +75,16 @@ def database_now() -> datetime:
 def standing(peer: Peer, at: datetime) -> Standing:
     """Return the standing of one peer at ``at``, which for what stands now is ``database_now()``."""
     return standings(Peer.objects.filter(pk=peer.pk), at)[peer.pk]
+
+
+def first_state(peer: Peer) -> State:
+    """Return the state of a machine's peer that was enrolled this moment, and that no gateway has looked at."""
+    reports = GatewayStatus.objects.filter(
+        interface=peer.interface_id, attached=True, heartbeat_at__gte=Now() - GATEWAY_SILENT_AFTER
+    )
+    if not reports.exists():
+        return State.UNKNOWN
+    return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
 
 
 def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 HIGHEST_PORT = 65535
+HIGHEST_RATE = 1_000_000_000
 LONGEST_SECONDS = 3650 * 86400
 
 
@@ -70,6 +71,25 @@ def seconds(name: str, default: int, *, least: int = 1, or_zero: bool = False) -
         also = "0, or " if or_zero else ""
         raise ImproperlyConfigured(f"{name} must be {also}a number of seconds, {least} to {LONGEST_SECONDS}.")
     return timedelta(seconds=value)
+
+
+def rates(name: str, defaults: dict[str, int], *, least: dict[str, int]) -> dict[str, int]:
+    """Return ``defaults`` with what NAME changes of them, as in ``token=60,account=600``; ``least`` says what may not go lower.
+
+    A rate is a number a minute; 0 is no limit at all.
+    """
+    changed = dict(_rate(name, word, defaults) for word in words(name))
+    for rate, lowest in least.items():
+        if 0 < changed.get(rate, lowest) < lowest:
+            raise ImproperlyConfigured(f"{name}: {rate} is 0, or at least {lowest} a minute.")
+    return defaults | changed
+
+
+def _rate(name: str, word: str, known: dict[str, int]) -> tuple[str, int]:
+    rate, _, number = word.partition("=")
+    if rate not in known or not number.isdecimal() or int(number) > HIGHEST_RATE:
+        raise ImproperlyConfigured(f"{name} must be like token=60,account=600; it knows {', '.join(known)}.")
+    return rate, int(number)
 
 
 def port(name: str, default: int) -> int:

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "ninja",
     "netfields",
     "csp",
     "allauth",
@@ -108,8 +109,11 @@ DATABASES["default"]["OPTIONS"] = {
     "tcp_user_timeout": 2500,
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = environment.text("REDIS_URL", "")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
 }
 ENCRYPTION_KEYS = environment.fernet_keys("LATCHKEY_ENCRYPTION_KEYS")
 
@@ -137,6 +141,24 @@ ACCOUNT_SIGNUP_FIELDS = ["email*"]
 ACCOUNT_ADAPTER = "portal.oidc.adapter.AccountAdapter"
 # Counted in the cache, which is in the database: every worker and host counts together.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "break_glass": "10/m/ip", "enrol_link": "20/m/ip"}
+
+# --- How often one may ask, and how many may wait for an answer ---
+
+LATCHKEY_RATE_LIMITS = environment.rates(
+    "LATCHKEY_RATE_LIMITS",
+    {
+        "token": 600,
+        "account": 3000,
+        "person": 30,
+        "address": 3000,
+        "bad_token": 20,
+        "read": 600,
+        "revoke": 600,
+    },
+    least={"revoke": 60},
+)
+LATCHKEY_THREADS = environment.number("LATCHKEY_THREADS", 12, least=1)
+LATCHKEY_WAITING = environment.number("LATCHKEY_WAITING", LATCHKEY_THREADS * 2 // 3)
 
 # --- How long access lasts ---
 

@@ -1,0 +1,1 @@
+"""The JSON API for machines: authentication, shapes and errors; every rule is in the services."""

@@ -1,0 +1,64 @@
+"""The API under /api/v1: its routes, its OpenAPI file and the pages that show it."""
+
+from http import HTTPStatus
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver
+from django.utils.translation import gettext_lazy as _
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from peers import __version__
+from peers.api import interfaces, peers
+from peers.api.body import StrictParser
+from peers.api.errors import ApiError
+
+# Sentences of our own for what the library says in its own way, or of which it says too little.
+SENTENCES = {
+    "missing": _("This field is required."),
+    "extra_forbidden": _("There is no such field."),
+}
+
+api = NinjaAPI(
+    title="Latchkey",
+    version=__version__,
+    description="Enrol machines on a WireGuard interface, renew and revoke them. docs/api.md explains each error.",
+    urls_namespace="api",
+    parser=StrictParser(),
+)
+api.add_router("", peers.router)
+api.add_router("", interfaces.router)
+
+
+@api.exception_handler(ApiError)
+def refused(_request: HttpRequest, error: ApiError) -> HttpResponse:
+    return error.response()
+
+
+@api.exception_handler(HttpError)
+def unreadable(_request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Return what the parser said of the body, which the library wraps into an error of its own."""
+    if isinstance(error.__cause__, ApiError):
+        return error.__cause__.response()
+    return ApiError(error.status_code, "bad_request", str(error)).response()
+
+
+@api.exception_handler(ValidationError)
+def invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Return the first thing that is wrong, and where; never the value itself."""
+    first = error.errors[0]
+    where = [str(part) for part in first["loc"] if part not in {"body", "query", "path", "wanted"}]
+    kind = str(first["type"])
+    code = {"missing": "required", "extra_forbidden": "unknown_field"}.get(kind, kind)
+    sentence = SENTENCES.get(kind, str(first["msg"]))
+    return ApiError(HTTPStatus.BAD_REQUEST, code, sentence, field=".".join(where) or None).response()
+
+
+def urls() -> tuple[list[URLPattern | URLResolver], str, str]:
+    """Return the addresses, which no cookie opens: each asks for a token by itself, if at all."""
+    patterns, app, namespace = api.urls
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            pattern.callback = login_not_required(pattern.callback)
+    return patterns, app, namespace

@@ -1,0 +1,112 @@
+"""Who calls: the bearer of a token. A cookie never says so."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from ninja.security import HttpBearer
+
+from peers import limits, services
+from peers.api.errors import ApiError
+from peers.models import ApiToken, Peer, PeerQuerySet, Scope, ServiceAccount
+from peers.tokens import digest
+from portal.counters import Away
+from portal.models import User
+from portal.source import source
+
+LONGEST = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The bearer of ``token``, who calls from ``source``."""
+
+    token: ApiToken
+    source: str | None
+
+    @property
+    def holder(self) -> ServiceAccount | User:
+        holder: ServiceAccount | User = self.token.holder
+        return holder
+
+    @property
+    def actor(self) -> services.Actor:
+        return services.Actor(user=self.token.owner, token=self.token, source=self.source)
+
+    @property
+    def peers(self) -> PeerQuerySet:
+        """The peers that the token is about: its account's, or its owner's."""
+        return Peer.objects.filter(service_account=self.token.service_account_id, owner=self.token.owner_id)
+
+
+class Bearer(HttpBearer):
+    """Lets in who shows a token that is good for ``scope``, as often as the rates allow."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def __call__(self, request: HttpRequest) -> Caller:
+        scheme, _space, text = request.headers.get("Authorization", "").partition(" ")
+        return self.authenticate(request, text.strip() if scheme.lower() == "bearer" else "")
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller:
+        caller = Caller(_token(token, source(request)), source(request))
+        _check_source(caller)
+        if self.scope not in caller.token.scopes:
+            sentence = _("This token may not do that: it lacks %(scope)s.") % {"scope": self.scope.value}
+            raise ApiError(HTTPStatus.FORBIDDEN, "scope_missing", sentence)
+        _check_rate(caller, self.scope)
+        services.note_use(caller.token, source=caller.source, at=timezone.now())
+        return caller
+
+
+def _token(text: str, address: str | None) -> ApiToken:
+    """Return the usable token; of one that is none nobody learns why."""
+    usable = ApiToken.objects.usable(timezone.now()).select_related("service_account", "owner")
+    found = usable.filter(token_hash=digest(text)).first() if 0 < len(text) <= LONGEST else None
+    if found is None:
+        if text:
+            _count_bad(address)
+        sentence = _("Send a valid token as “Authorization: Bearer …”.")
+        raise ApiError(HTTPStatus.UNAUTHORIZED, "token_invalid", sentence)
+    return found
+
+
+def _count_bad(address: str | None) -> None:
+    try:
+        limits.of_bad_token(address)
+    except limits.TooMany as error:
+        raise too_many(error) from None
+
+
+def _check_source(caller: Caller) -> None:
+    networks = caller.token.service_account.source_networks if caller.token.service_account else ()
+    if networks and not (caller.source and any(ip_address(caller.source) in network for network in networks)):
+        sentence = _("This token may not be used from your address.")
+        raise ApiError(HTTPStatus.FORBIDDEN, "source_not_allowed", sentence)
+
+
+def _check_rate(caller: Caller, scope: Scope) -> None:
+    try:
+        if scope == Scope.READ:
+            limits.of_reading(caller.token)
+        elif scope == Scope.REVOKE:
+            limits.of_revoking(caller.token)
+        else:
+            limits.of_enrolling(caller.token, caller.source)
+    except limits.TooMany as error:
+        raise too_many(error) from None
+    except Away:
+        sentence = _("Requests cannot be counted at the moment. Try again later.")
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, retry_after=10) from None
+
+
+def too_many(error: limits.TooMany) -> ApiError:
+    sentence = _("Too many requests. Try again in %(seconds)d s.") % {"seconds": error.retry_after}
+    return ApiError(
+        HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", sentence, retry_after=error.retry_after
+    )
