@@ -6,6 +6,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
+from django.utils.translation import gettext as _
 
 from peers.audit import Actor, addresses, record
 from peers.models import GATEWAY_SILENT_AFTER, GatewayStatus, Peer, PeerStatus, ServiceAccount, TrafficSample
@@ -28,7 +29,9 @@ def end_of(holder: ServiceAccount | User, ttl: timedelta | None, at: datetime) -
     if isinstance(holder, ServiceAccount):
         usual, longest = holder.default_ttl, holder.max_ttl or LONGEST
     if ttl is not None and ttl > longest:
-        raise TtlTooLong(int(longest.total_seconds()))
+        seconds = int(longest.total_seconds())
+        sentence = _("The longest time that you may ask for is %(seconds)d seconds.") % {"seconds": seconds}
+        raise TtlTooLong(sentence)
     lasts = ttl or usual
     return at + lasts if lasts else None
 

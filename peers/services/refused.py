@@ -2,7 +2,6 @@
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 
 class Refused(Exception):
@@ -53,12 +52,6 @@ class InterfaceNotAllowed(Refused):
 
 class TtlTooLong(Refused):
     code = "ttl_too_long"
-
-    def __init__(self, longest: int) -> None:
-        sentence = ngettext(
-            "A machine may stay for %d second.", "A machine may stay for %d seconds.", longest
-        )
-        super().__init__(sentence % longest)
 
 
 class TtlMissing(Refused):
