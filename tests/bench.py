@@ -1,4 +1,4 @@
-"""Measure what Latchkey promises, and print it as a table: ``make bench``.
+"""Measure what Latchkey promises, and print it as a table: ``make bench``; ``make bench ARGS=enrol`` ends after the enrolments.
 
 Real parts: PostgreSQL, wireguard-go or the kernel, wg(8), a client in a namespace of its own. Figures of one run belong
 together; of two runs compare ratios.
@@ -31,7 +31,7 @@ from deploy.demo.postgres import Cluster, debian_binaries, wheel_binaries
 from peers import services
 from peers.models import Interface, PeerStatus
 from peers.wireguard import keys, link, wg
-from tests import bench_access, bench_pages, rows, scene
+from tests import bench_access, bench_enrol, bench_pages, rows, scene
 from tests.gateway.running import RunningGateway, configuration_of, last_reply
 
 SAMPLES = int(os.environ.get("SAMPLES", "30"))
@@ -44,6 +44,9 @@ def main() -> None:
     print("| promise | measured | figure |\n|---|---|---|")
     with ExitStack() as stack:
         bench = Bench(stack)
+        bench_enrol.measure(bench.empty(), bench.home, row)
+        if sys.argv[1:] == ["enrol"]:
+            return
         for count in (10_000, 50_000):
             bench.start_of_gateway(count)
         bench.one_wg_set_a_peer(10_000)
@@ -75,8 +78,8 @@ class Bench:
         stack.callback(self.cluster.stop)
         self.number = 0
 
-    def fresh(self, stack: ExitStack) -> tuple[Database, Namespace, Path, Interface]:
-        """Return a migrated database, a namespace with a bare wg0, a folder and the interface's row."""
+    def empty(self) -> Database:
+        """Return a migrated database with nothing in it, which Django is now connected to."""
         self.number += 1
         database = Database(self.cluster, f"bench{self.number}")
         self.cluster.sql(f"CREATE DATABASE {database.name}")
@@ -85,6 +88,11 @@ class Bench:
         self.cluster.grant(database.name)
         connection.close()
         connection.settings_dict.update(NAME=database.name, USER=WEB, HOST=str(self.cluster.socket), PORT="")
+        return database
+
+    def fresh(self, stack: ExitStack) -> tuple[Database, Namespace, Path, Interface]:
+        """Return a migrated database, a namespace with a bare wg0, a folder and the interface's row."""
+        database = self.empty()
         stack.callback(connection.close)
         namespace = stack.enter_context(Namespace())
         if process := namespace.call(link.create, "wg0"):
