@@ -50,13 +50,27 @@ def record(
     new: dict[str, Any] | None = None,
     reason: str = "",
 ) -> AuditEvent:
-    """Insert one audit event; ``target`` is the peer, link, interface or person that the act is on, None where it is no one row.
+    """Insert one audit event; ``target`` is the row that the act is on, None where it is no one row.
 
     Call it inside the transaction of the change: no audit row, no change.
     """
-    return AuditEvent.objects.create(
-        action=action, old=old or {}, new=new or {}, reason=reason, **actor.columns(), **_columns(target)
-    )
+    made = event(action, actor, target, old=old, new=new, reason=reason)
+    made.save(force_insert=True)
+    return made
+
+
+def event(
+    action: str,
+    actor: Actor,
+    target: models.Model | None,
+    *,
+    old: dict[str, Any] | None = None,
+    new: dict[str, Any] | None = None,
+    reason: str = "",
+) -> AuditEvent:
+    """Return the event of ``record``, for whoever inserts it with the change itself."""
+    values = {"old": old or {}, "new": new or {}, "reason": reason}
+    return AuditEvent(action=action, **values, **actor.columns(), **_columns(target))
 
 
 def record_each(action: str, actor: Actor, people: Iterable[User]) -> None:

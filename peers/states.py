@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from django.db import connection
 from django.db.models import Case, QuerySet, Value, When
-from django.db.models.functions import Now
 
 from peers.models import (
     CONNECTED_WITHIN,
@@ -41,6 +40,12 @@ ON = {
     State.CONNECTED,
     State.IDLE,
 }  # may be on its interface, or will be in a moment
+
+
+# As SQL, since it is asked at each enrolment over the API: see ``GatewayStatus.is_silent``.
+REPORTS = """
+SELECT EXISTS (SELECT FROM peers_gatewaystatus WHERE interface_id = %s AND attached AND heartbeat_at >= now() - interval %s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,10 @@ def standing(peer: Peer, at: datetime) -> Standing:
 
 def first_state(peer: Peer) -> State:
     """Return the state of a machine's peer that was enrolled this moment, and that no gateway has looked at."""
-    reports = GatewayStatus.objects.filter(
-        interface=peer.interface_id, attached=True, heartbeat_at__gte=Now() - GATEWAY_SILENT_AFTER
-    )
-    if not reports.exists():
+    with connection.cursor() as cursor:
+        cursor.execute(REPORTS, [peer.interface_id, str(GATEWAY_SILENT_AFTER)])
+        (reports,) = cursor.fetchone()
+    if not reports:
         return State.UNKNOWN
     return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
 

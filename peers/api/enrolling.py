@@ -14,6 +14,12 @@ from peers.models import Interface, Peer, ServiceAccount
 from peers.tokens import digest
 from portal.models import User
 
+# As SQL, for the speed of enrolling: ``ServiceAccount.interfaces``.
+INTERFACES = """
+SELECT interface.* FROM peers_interface interface
+JOIN peers_serviceaccount_interfaces allowed ON allowed.interface_id = interface.id
+WHERE allowed.serviceaccount_id = %s ORDER BY interface.name
+"""
 SHOWN = 8  # characters of the key's digest
 
 
@@ -21,7 +27,7 @@ def interfaces_of(caller: Caller) -> list[Interface]:
     """Return the interfaces on which the caller may enrol."""
     holder = caller.holder
     if isinstance(holder, ServiceAccount):
-        return list(holder.interfaces.order_by("name"))
+        return list(Interface.objects.raw(INTERFACES, [holder.pk]))
     return interfaces_open_to(holder)
 
 

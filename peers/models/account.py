@@ -1,13 +1,13 @@
 """Who machines are: service accounts, and the tokens with which programs act for an account or for a person."""
 
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Least, Now
+from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from netfields import CidrAddressField, NetManager
 
@@ -97,25 +97,33 @@ class Scope(models.TextChoices):
     REVOKE = "peers:revoke", _("revoke")
 
 
+# A token that acts at a moment: neither revoked nor over, and of an account or a person with access. A person's lasts as
+# long as their sign-in would keep a device on any interface. As SQL: it is asked at each request of the API, and to put it
+# together each time would take longer than all the rest.
+USABLE = """
+SELECT token.* FROM peers_apitoken token
+LEFT JOIN peers_serviceaccount account ON account.id = token.service_account_id
+LEFT JOIN portal_user person ON person.id = token.owner_id
+WHERE token.token_hash = %(token_hash)s AND token.revoked_at IS NULL AND token.expires_at > %(at)s AND CASE
+    WHEN account.id IS NOT NULL THEN account.suspended_at IS NULL
+    ELSE person.is_active AND person.access_ended_at IS NULL AND EXISTS (
+        SELECT FROM peers_interface WHERE lease IS NULL AND person.lease_limit IS NULL
+            OR person.signed_in_at + LEAST(lease, person.lease_limit) > %(at)s)
+    END
+"""
+
+
+ACCOUNT = "SELECT * FROM peers_serviceaccount WHERE id = %s"
+
+
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def usable(self, at: datetime) -> Self:
-        """Return the tokens that act at ``at``: neither revoked nor over, and of an account or a person with access.
-
-        A person's token lasts as long as their sign-in would keep a device on any interface.
-        """
-        of_account = Q(service_account__isnull=False, service_account__suspended_at=None)
-        of_person = Q(owner__is_active=True, owner__access_ended_at=None) & _signed_in(at)
-        return self.filter(of_account | of_person, revoked_at=None, expires_at__gt=at)
-
-
-def _signed_in(at: datetime) -> Q:
-    """Return the condition that the sign-in of a token's owner would keep a device on some interface at ``at``."""
-    ends = models.ExpressionWrapper(
-        OuterRef("owner__signed_in_at") + Least(F("lease"), OuterRef("owner__lease_limit")),
-        output_field=models.DateTimeField(),
-    )
-    endless = Q(Exists(Interface.objects.filter(lease=None)), owner__lease_limit=None)
-    return endless | Q(Exists(Interface.objects.alias(ends=ends).filter(ends__gt=at)))
+    def usable(self, token_hash: str, at: datetime) -> "ApiToken | None":
+        """Return the token with this hash, and its service account, if it acts at ``at``."""
+        found = next(iter(self.raw(USABLE, {"token_hash": token_hash, "at": at})), None)
+        if found is not None and found.service_account_id is not None:
+            accounts = ServiceAccount.objects.raw(ACCOUNT, [found.service_account_id])
+            found.service_account = accounts[0]
+        return found
 
 
 class ApiToken(models.Model):

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 from django.utils.translation import ngettext
 
 from peers import letters
 from peers.allocation import PoolExhausted, allocate
-from peers.audit import Actor, addresses, record
+from peers.audit import Actor, addresses, event, record
 from peers.configuration import given
+from peers.inserts import insert_together
 from peers.models import ApiToken, Interface, Peer, PeerKey, ServiceAccount
 from peers.services.changes import configure, retire_key, revoke
 from peers.services.locks import active, lock
@@ -32,6 +33,22 @@ from peers.wireguard import keys
 from portal.models import User
 
 DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
+# As SQL, since machines enrol by the hundred a second, and to put a query together takes Django ten times as long.
+KNOWN = """
+SELECT peer.id, key.retired_at, peer.owner_id, peer.service_account_id, peer.interface_id
+FROM peers_peerkey key JOIN peers_peer peer ON peer.id = key.peer_id WHERE key.public_key = %(public_key)s
+"""
+QUEUE = """
+SELECT suspended_at, EXISTS (SELECT FROM peers_serviceaccount_interfaces
+    WHERE serviceaccount_id = account.id AND interface_id = %(interface)s)
+FROM peers_serviceaccount account WHERE id = %(account)s FOR NO KEY UPDATE OF account
+"""
+# ``PeerQuerySet.holding``, of an account.
+HELD = """
+SELECT count(*) FROM peers_peer
+WHERE service_account_id = %(account)s AND id <> %(peer)s AND revoked_at IS NULL
+    AND (expires_at IS NULL OR expires_at > %(at)s)
+"""
 Holder = User | ServiceAccount
 
 
@@ -83,23 +100,17 @@ def _enrol(new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: 
         return Enrolled(configure(actor=actor, peer=row), created=False)
     if in_place_of:
         _revoke_own(in_place_of, new, actor=actor, at=at, reason=f"Replaced by {new.name}."[:200])
-    # Before its peer, which is allowed until the commit: of two with one key, one waits here, with no lock that matters.
-    _insert_key(new, public_key, at)
     _new_preshared_key(new)
     _queue_account(new)
     _within_limits(new, actor, at)
     _take_address(new)
-    Peer.objects.bulk_create([new])  # past the signals, to look again once
+    ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
+    told = {"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends}
+    key = PeerKey(peer=new, public_key=public_key, enrolled_at=at)
+    insert_together(new, key, event("enrol", actor, new, new=told))
     notify("peer", new.pk)
     if new.owner is not None:
         _must_be_entitled(new, at)
-    ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
-    record(
-        "enrol",
-        actor,
-        new,
-        new={"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends},
-    )
     letters.new_device(new, source=actor.source)
     return Enrolled(new, created=True)
 
@@ -134,11 +145,9 @@ def _queue_person(new: Peer) -> None:
 
 def _queue_account(new: Peer) -> None:
     """Do the same for a service account, as late as can be: of its machines many come at once. It may have changed."""
-    if new.service_account is None:
+    if new.service_account_id is None:
         return
-    admits = Exists(Interface.objects.filter(pk=new.interface_id, service_accounts=OuterRef("pk")))
-    rows = ServiceAccount.objects.select_for_update(no_key=True).annotate(admits=admits)
-    suspended_at, admitted = rows.values_list("suspended_at", "admits").get(pk=new.service_account.pk)
+    suspended_at, admitted = _row(QUEUE, account=new.service_account_id, interface=new.interface_id)
     if suspended_at is not None:
         raise NotEntitled
     if not admitted:
@@ -147,14 +156,22 @@ def _queue_account(new: Peer) -> None:
 
 def _known(public_key: str, new: Peer) -> Peer | None:
     """Return the caller's own peer with this key; raise KeyInUse or KeyRevoked for any other known key."""
-    key = PeerKey.objects.select_related("peer__interface").filter(public_key=public_key).first()
-    if key is None:
+    found = _row(KNOWN, public_key=public_key)
+    if found is None:
         return None
-    if key.retired_at is not None:
+    peer, retired_at, *place = found
+    if retired_at is not None:
         raise KeyRevoked
-    if _place(key.peer) != _place(new):
+    if tuple(place) != _place(new):
         raise KeyInUse
-    return key.peer
+    return Peer.objects.get(pk=peer)
+
+
+def _row(sql: str, **values: Any) -> Any:
+    """Return the first row of a statement; None without one."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchone()
 
 
 def _place(peer: Peer) -> tuple[int | None, int | None, int]:
@@ -192,13 +209,8 @@ def _revoke_own(peer: Peer, new: Peer, *, actor: Actor, at: datetime, reason: st
 
 def _within_limits(peer: Peer, actor: Actor, at: datetime) -> None:
     """Refuse one more than its owner, its account or the token may have."""
-    held = Peer.objects.filter(**_belonging_to(peer.holder)).exclude(pk=peer.pk).holding(at)
-    limit = peer.interface.device_limit
-    if peer.service_account is not None:
-        limit = peer.service_account.device_limit
-    else:
-        held = held.filter(interface=peer.interface)
-    if held.count() >= limit:
+    limit = (peer.service_account or peer.interface).device_limit
+    if _held(peer, at) >= limit:
         sentence = ngettext(
             "%(limit)d device is the most you may have. Replace one that you no longer use.",
             "%(limit)d devices are the most you may have. Replace one that you no longer use.",
@@ -206,6 +218,14 @@ def _within_limits(peer: Peer, actor: Actor, at: datetime) -> None:
         )
         raise PeerLimit(sentence % {"limit": limit})
     _count_use(actor.token)
+
+
+def _held(peer: Peer, at: datetime) -> int:
+    """Return how many other peers count: all of its account's, or its owner's on the same interface."""
+    if peer.service_account_id is not None:
+        return int(_row(HELD, account=peer.service_account_id, peer=peer.pk, at=at)[0])
+    others = Peer.objects.filter(owner=peer.owner, interface=peer.interface).exclude(pk=peer.pk)
+    return int(others.holding(at).count())
 
 
 def _count_use(token: ApiToken | None) -> None:
@@ -226,14 +246,10 @@ def _new_preshared_key(peer: Peer) -> None:
     peer.preshared_key = keys.generate_preshared_key() if peer.interface.use_preshared_keys else ""
 
 
-def _insert_key(peer: Peer, public_key: str, at: datetime) -> None:
-    PeerKey.objects.bulk_create([PeerKey(peer=peer, public_key=public_key, enrolled_at=at)])
-
-
 def _give_key(peer: Peer, public_key: str, at: datetime) -> None:
     try:
         with transaction.atomic():
-            _insert_key(peer, public_key, at)
+            PeerKey.objects.create(peer=peer, public_key=public_key, enrolled_at=at)
     except IntegrityError as error:
         raise _told(error, public_key) from None
 
