@@ -1,4 +1,4 @@
-"""Give a peer its host number: one statement, safe under concurrency, O(log n)."""
+"""Give a peer its host number: safe under concurrency, O(log n), to the very last one."""
 
 from typing import Any
 
@@ -6,12 +6,10 @@ from django.db import connection
 
 from peers.models import Peer
 
-# A number comes from, in this order: one that its owner gave up (at once), one that has rested, one whose former holder
-# was pruned, the next never given, one that its service account gave up: as long as there are others, each of an account's
-# machines can come back to its own.
-# SKIP LOCKED lets racers pass each other; the mark's row lock makes them queue, so the last number is given once.
-# The interface's own number is stepped over.
-ALLOCATE = """
+AHEAD = 32  # numbers that are set aside at a time
+
+# One that its owner gave up (at once), one that has rested, one that is free. SKIP LOCKED lets racers pass each other.
+TAKE = """
 WITH own AS (
     SELECT id, host FROM peers_peer
     WHERE interface_id = %(interface)s AND owner_id = %(owner)s AND id <> %(peer)s
@@ -22,32 +20,44 @@ WITH own AS (
     WHERE interface_id = %(interface)s AND id <> %(peer)s AND NOT EXISTS (SELECT FROM own)
       AND host IS NOT NULL AND released_at <= now() - %(rest)s
     ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE peers_peer AS former SET host = NULL
+    FROM (SELECT * FROM own UNION ALL SELECT * FROM rested) AS released
+    WHERE former.id = released.id RETURNING released.host
 ), freed AS (
     DELETE FROM peers_freednumber WHERE id = (
-        SELECT id FROM peers_freednumber WHERE interface_id = %(interface)s
-          AND NOT EXISTS (SELECT FROM own) AND NOT EXISTS (SELECT FROM rested)
+        SELECT id FROM peers_freednumber WHERE interface_id = %(interface)s AND NOT EXISTS (SELECT FROM taken)
         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING host
-), fresh AS (
-    UPDATE peers_interface
-    SET next_host = next_host + CASE WHEN next_host = host THEN 2 ELSE 1 END
-    WHERE id = %(interface)s
-      AND NOT EXISTS (SELECT FROM own) AND NOT EXISTS (SELECT FROM rested) AND NOT EXISTS (SELECT FROM freed)
-      AND next_host + CASE WHEN next_host = host THEN 1 ELSE 0 END <= %(last)s
-    RETURNING next_host - 1 AS host
-), siblings AS (
+)
+SELECT host FROM taken UNION ALL SELECT host FROM freed
+"""
+# The next that were never given: one for this peer, the others for those who come after. Whoever moves the mark holds its
+# row until the commit, and others who come this far wait. The interface's own number is stepped over.
+ADVANCE = """
+WITH mark AS (
+    SELECT host AS own, next_host AS first, LEAST(next_host + %(ahead)s, %(last)s + 1) AS beyond
+    FROM peers_interface WHERE id = %(interface)s FOR NO KEY UPDATE
+), next AS (
+    SELECT number AS host FROM mark, generate_series(first, beyond - 1) number WHERE number <> own
+), moved AS (
+    UPDATE peers_interface SET next_host = beyond FROM mark WHERE id = %(interface)s AND EXISTS (SELECT FROM next)
+), aside AS (
+    INSERT INTO peers_freednumber (interface_id, host) SELECT %(interface)s, host FROM next ORDER BY host OFFSET 1
+)
+SELECT min(host) FROM next HAVING count(*) > 0
+"""
+# One that its service account gave up a moment ago: as long as there are others, each of its machines can come back to its own.
+SIBLINGS = """
+UPDATE peers_peer AS former SET host = NULL FROM (
     SELECT id, host FROM peers_peer
     WHERE interface_id = %(interface)s AND service_account_id = %(account)s AND id <> %(peer)s
       AND host IS NOT NULL AND released_at <= now()
-      AND NOT EXISTS (SELECT FROM rested) AND NOT EXISTS (SELECT FROM freed) AND NOT EXISTS (SELECT FROM fresh)
     ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE peers_peer AS former SET host = NULL
-    FROM (SELECT * FROM own UNION ALL SELECT * FROM rested UNION ALL SELECT * FROM siblings) AS released
-    WHERE former.id = released.id RETURNING released.host
-)
-SELECT host FROM taken UNION ALL SELECT host FROM freed UNION ALL SELECT host FROM fresh
+) AS released WHERE former.id = released.id RETURNING released.host
 """
+# To take again: others may have set numbers aside while this waited for the mark, and moved it to the end.
+IN_TURN = (TAKE, ADVANCE, TAKE, SIBLINGS)
 
 
 class PoolExhausted(Exception):
@@ -57,7 +67,7 @@ class PoolExhausted(Exception):
 def allocate(peer: Peer) -> int:
     """Return a host number for ``peer`` and take it from whoever had it last; raise PoolExhausted.
 
-    Call it inside a transaction and as late as possible: the interface's row stays locked until its end.
+    Call it inside a transaction and as late as possible: the interface's row may stay locked until its end.
     """
     interface = peer.interface
     values: dict[str, Any] = {
@@ -67,10 +77,11 @@ def allocate(peer: Peer) -> int:
         "peer": peer.pk,
         "rest": interface.address_rest,
         "last": interface.last_host,
+        "ahead": AHEAD,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ALLOCATE, values)
-        row = cursor.fetchone()
-    if row is None:
-        raise PoolExhausted
-    return int(row[0])
+        for statement in IN_TURN:
+            cursor.execute(statement, values)
+            if row := cursor.fetchone():
+                return int(row[0])
+    raise PoolExhausted

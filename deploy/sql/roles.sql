@@ -29,7 +29,7 @@ REVOKE INSERT, UPDATE, DELETE ON
     django_migrations, django_content_type, auth_permission, peers_peerstatus, peers_gatewaystatus,
     peers_trafficsample, peers_barredkey
     FROM latchkey_web;
-REVOKE INSERT, UPDATE ON peers_freednumber FROM latchkey_web;
+REVOKE UPDATE ON peers_freednumber FROM latchkey_web;
 GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE takes
 REVOKE UPDATE ON peers_enrollink FROM latchkey_web;
 GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;

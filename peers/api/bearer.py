@@ -66,8 +66,8 @@ class Bearer(HttpBearer):
 
 def _token(text: str, address: str | None) -> ApiToken:
     """Return the usable token; of one that is none nobody learns why."""
-    found = ApiToken.objects.usable(digest(text), timezone.now()) if 0 < len(text) <= LONGEST else None
-    if found is None:
+    found = ApiToken.objects.shown(digest(text)) if 0 < len(text) <= LONGEST else None
+    if found is None or not found.is_usable(timezone.now()):
         if text:
             _count_bad(address)
         sentence = _("Send a valid token as “Authorization: Bearer …”.")

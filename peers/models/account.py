@@ -1,6 +1,6 @@
 """Who machines are: service accounts, and the tokens with which programs act for an account or for a person."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from netfields import CidrAddressField, NetManager
 
 from peers.models.interface import LONGEST, Interface
-from portal.models import FAR
+from portal.models import FAR, User
 
 SHORTEST_TTL = timedelta(seconds=60)
 # A session in use shakes hands every two minutes, so an earlier end would cut what is in use.
@@ -97,32 +97,17 @@ class Scope(models.TextChoices):
     REVOKE = "peers:revoke", _("revoke")
 
 
-# A token that acts at a moment: neither revoked nor over, and of an account or a person with access. A person's lasts as
-# long as their sign-in would keep a device on any interface. As SQL: it is asked at each request of the API, and to put it
-# together each time would take longer than all the rest.
-USABLE = """
-SELECT token.* FROM peers_apitoken token
-LEFT JOIN peers_serviceaccount account ON account.id = token.service_account_id
-LEFT JOIN portal_user person ON person.id = token.owner_id
-WHERE token.token_hash = %(token_hash)s AND token.revoked_at IS NULL AND token.expires_at > %(at)s AND CASE
-    WHEN account.id IS NOT NULL THEN account.suspended_at IS NULL
-    ELSE person.is_active AND person.access_ended_at IS NULL AND EXISTS (
-        SELECT FROM peers_interface WHERE lease IS NULL AND person.lease_limit IS NULL
-            OR person.signed_in_at + LEAST(lease, person.lease_limit) > %(at)s)
-    END
-"""
-
-
+# As SQL: they are asked at each request of the API, and to put a query together takes Django longer than all the rest.
+BY_HASH = "SELECT * FROM peers_apitoken WHERE token_hash = %s"
 ACCOUNT = "SELECT * FROM peers_serviceaccount WHERE id = %s"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def usable(self, token_hash: str, at: datetime) -> "ApiToken | None":
-        """Return the token with this hash, and its service account, if it acts at ``at``."""
-        found = next(iter(self.raw(USABLE, {"token_hash": token_hash, "at": at})), None)
+    def shown(self, token_hash: str) -> "ApiToken | None":
+        """Return the token with this hash, and its service account with it; whether it acts is another question."""
+        found = next(iter(self.raw(BY_HASH, [token_hash])), None)
         if found is not None and found.service_account_id is not None:
-            accounts = ServiceAccount.objects.raw(ACCOUNT, [found.service_account_id])
-            found.service_account = accounts[0]
+            found.service_account = ServiceAccount.objects.raw(ACCOUNT, [found.service_account_id])[0]
         return found
 
 
@@ -185,3 +170,27 @@ class ApiToken(models.Model):
     def holder(self) -> Any:
         """The service account or the person that it acts for."""
         return self.service_account or self.owner
+
+    def is_usable(self, at: datetime) -> bool:
+        """Say whether it acts at ``at``: neither revoked nor over, and its account or its person has access.
+
+        A person's lasts as long as their sign-in would keep a device on some interface.
+        """
+        if self.revoked_at is not None or self.expires_at <= at:
+            return False
+        if self.service_account is not None:
+            return self.service_account.suspended_at is None
+        owner = self.owner
+        if owner is None or not owner.is_active or owner.access_ended_at is not None:
+            return False
+        leases = Interface.objects.values_list("lease", flat=True)
+        ends = (_lease_end(owner, lease) for lease in leases)
+        return any(end is None or end > at for end in ends)
+
+
+def _lease_end(person: User, lease: timedelta | None) -> datetime | None:
+    """Return when the person's sign-in runs out on an interface with this lease; None: it does not."""
+    limits = [limit for limit in (lease, person.lease_limit) if limit is not None]
+    if not limits:
+        return None
+    return person.signed_in_at + min(limits) if person.signed_in_at else datetime.min.replace(tzinfo=UTC)

@@ -265,7 +265,7 @@ class BarredKey(models.Model):
 
 
 class FreedNumber(models.Model):
-    """A host number whose former holder was pruned; the next peer on the interface may have it."""
+    """A host number that is free: its former holder was pruned, or it is set aside for one of the next peers."""
 
     interface = models.ForeignKey(Interface, models.PROTECT, related_name="+")
     host = models.BigIntegerField()

@@ -34,22 +34,25 @@ from portal.models import User
 
 DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
 # As SQL, since machines enrol by the hundred a second, and to put a query together takes Django ten times as long.
-KNOWN = """
-SELECT peer.id, key.retired_at, peer.owner_id, peer.service_account_id, peer.interface_id
-FROM peers_peerkey key JOIN peers_peer peer ON peer.id = key.peer_id WHERE key.public_key = %(public_key)s
+KNOWN = "SELECT peer_id, retired_at FROM peers_peerkey WHERE public_key = %(public_key)s"
+# Two statements at once: the second sees what was committed while the first waited. ``PeerQuerySet.holding`` is the rule.
+ROOM = """
+SELECT pg_advisory_xact_lock{shared}(%(space)s, %(account)s);
+SELECT suspended_at,
+    EXISTS (SELECT FROM peers_serviceaccount_interfaces
+        WHERE serviceaccount_id = account.id AND interface_id = %(interface)s),
+    (SELECT count(*) FROM peers_peer
+        WHERE service_account_id = account.id AND id <> %(peer)s AND revoked_at IS NULL
+            AND (expires_at IS NULL OR expires_at > %(at)s)),
+    current_setting('max_connections')::int
+FROM peers_serviceaccount account WHERE id = %(account)s
 """
-QUEUE = """
-SELECT suspended_at, EXISTS (SELECT FROM peers_serviceaccount_interfaces
-    WHERE serviceaccount_id = account.id AND interface_id = %(interface)s)
-FROM peers_serviceaccount account WHERE id = %(account)s FOR NO KEY UPDATE OF account
-"""
-# ``PeerQuerySet.holding``, of an account.
-HELD = """
-SELECT count(*) FROM peers_peer
-WHERE service_account_id = %(account)s AND id <> %(peer)s AND revoked_at IS NULL
-    AND (expires_at IS NULL OR expires_at > %(at)s)
-"""
+LOCK = 0x5EA1  # the space of the advisory locks on service accounts
 Holder = User | ServiceAccount
+
+
+class Crowded(Exception):
+    """So near to the limit that one has to be alone to tell whether there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def enrol(
     )  # fmt: skip
     try:
         return _enrol(new, public_key, actor, at, in_place_of)
+    except Crowded:
+        return _enrol(new, public_key, actor, at, in_place_of, alone=True)
     except IntegrityError as error:
         if DUPLICATE not in str(error):
             raise _told(error, public_key) from None
@@ -93,16 +98,17 @@ def enrol(
 
 
 @transaction.atomic
-def _enrol(new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None) -> Enrolled:
+def _enrol(
+    new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None, *, alone: bool = False
+) -> Enrolled:
     _queue_person(new)
     if known := _known(public_key, new):
         row = _entitle_afresh(known, public_key, actor, new.expires_at, at)
         return Enrolled(configure(actor=actor, peer=row), created=False)
     if in_place_of:
         _revoke_own(in_place_of, new, actor=actor, at=at, reason=f"Replaced by {new.name}."[:200])
+    _within_limits(new, actor, at, alone=alone)
     _new_preshared_key(new)
-    _queue_account(new)
-    _within_limits(new, actor, at)
     _take_address(new)
     ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
     told = {"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends}
@@ -143,28 +149,18 @@ def _queue_person(new: Peer) -> None:
         new.owner = User.objects.select_for_update(no_key=True).get(pk=new.owner.pk)
 
 
-def _queue_account(new: Peer) -> None:
-    """Do the same for a service account, as late as can be: of its machines many come at once. It may have changed."""
-    if new.service_account_id is None:
-        return
-    suspended_at, admitted = _row(QUEUE, account=new.service_account_id, interface=new.interface_id)
-    if suspended_at is not None:
-        raise NotEntitled
-    if not admitted:
-        raise InterfaceNotAllowed
-
-
 def _known(public_key: str, new: Peer) -> Peer | None:
     """Return the caller's own peer with this key; raise KeyInUse or KeyRevoked for any other known key."""
     found = _row(KNOWN, public_key=public_key)
     if found is None:
         return None
-    peer, retired_at, *place = found
+    pk, retired_at = found
     if retired_at is not None:
         raise KeyRevoked
-    if tuple(place) != _place(new):
+    peer = Peer.objects.get(pk=pk)
+    if _place(peer) != _place(new):
         raise KeyInUse
-    return Peer.objects.get(pk=peer)
+    return peer
 
 
 def _row(sql: str, **values: Any) -> Any:
@@ -188,10 +184,9 @@ def _entitle_afresh(
     if row.expires_at is None or row.expires_at > at:
         _must_be_entitled(row, at)
         return row
-    _queue_account(row)
+    _within_limits(row, actor, at, alone=True)
     old, row.expires_at, row.token = row.expires_at, expires_at, actor.token
     row.save(update_fields=["expires_at", "token"])
-    _within_limits(row, actor, at)
     _must_be_entitled(row, at)
     if row.host is None:
         _take_address(row)
@@ -207,25 +202,42 @@ def _revoke_own(peer: Peer, new: Peer, *, actor: Actor, at: datetime, reason: st
     revoke(actor=actor, peer=peer, at=at, reason=reason)
 
 
-def _within_limits(peer: Peer, actor: Actor, at: datetime) -> None:
-    """Refuse one more than its owner, its account or the token may have."""
-    limit = (peer.service_account or peer.interface).device_limit
-    if _held(peer, at) >= limit:
+def _within_limits(peer: Peer, actor: Actor, at: datetime, *, alone: bool) -> None:
+    """Refuse one more than its owner, its account or the token may have; raise Crowded when that takes being ``alone``."""
+    if peer.service_account is None:
+        others = Peer.objects.filter(owner=peer.owner, interface=peer.interface).exclude(pk=peer.pk)
+        _refuse_beyond(peer.interface.device_limit, others.holding(at).count())
+    else:
+        _account_has_room(peer, peer.service_account.device_limit, at, alone=alone)
+    _count_use(actor.token)
+
+
+def _account_has_room(peer: Peer, limit: int, at: datetime, *, alone: bool) -> None:
+    """Refuse what the service account may not have, as it is now.
+
+    Of its machines many come at once, and none waits for another as long as those that can be under way at once, one a
+    connection to the database, would all find room. Beyond that they go one after the other.
+    """
+    values = {"account": peer.service_account_id, "interface": peer.interface_id, "peer": peer.pk, "at": at}
+    lock = "" if alone else "_shared"
+    suspended_at, admitted, held, at_once = _row(ROOM.format(shared=lock), **values, space=LOCK)
+    if suspended_at is not None:
+        raise NotEntitled
+    if not admitted:
+        raise InterfaceNotAllowed
+    _refuse_beyond(limit, held)
+    if not alone and held + at_once >= limit:
+        raise Crowded
+
+
+def _refuse_beyond(limit: int, held: int) -> None:
+    if held >= limit:
         sentence = ngettext(
             "%(limit)d device is the most you may have. Replace one that you no longer use.",
             "%(limit)d devices are the most you may have. Replace one that you no longer use.",
             limit,
         )
         raise PeerLimit(sentence % {"limit": limit})
-    _count_use(actor.token)
-
-
-def _held(peer: Peer, at: datetime) -> int:
-    """Return how many other peers count: all of its account's, or its owner's on the same interface."""
-    if peer.service_account_id is not None:
-        return int(_row(HELD, account=peer.service_account_id, peer=peer.pk, at=at)[0])
-    others = Peer.objects.filter(owner=peer.owner, interface=peer.interface).exclude(pk=peer.pk)
-    return int(others.holding(at).count())
 
 
 def _count_use(token: ApiToken | None) -> None:
