@@ -8,8 +8,8 @@ from django.db.models import AutoField, Field, Model
 from django.db.models.expressions import DatabaseDefault
 
 
-def insert_together(*rows: Model) -> None:
-    """Insert the rows, past their signals; what the database gives them (ids, defaults) is not read back.
+def insert_together(*rows: Model, channel: str, payload: str) -> None:
+    """Insert the rows, past their signals, and notify; what the database gives them (ids, defaults) is not read back.
 
     Raise IntegrityError. They may refer to each other: a foreign key is checked at the end.
     """
@@ -21,7 +21,7 @@ def insert_together(*rows: Model) -> None:
         parts.append(_insert(type(row), number, tuple(kept)))
         values += kept.values()
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH {', '.join(parts)} SELECT", values)
+        cursor.execute(f"WITH {', '.join(parts)} SELECT pg_notify(%s, %s)", [*values, channel, payload])
 
 
 @cache

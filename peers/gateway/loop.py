@@ -32,6 +32,7 @@ HOLDERS = {
     "owner": "owner",
     "account": "service_account",
 }  # the column of the rows that a notification is about
+PAUSE = 0.01  # seconds after a pass over a few, in which more may come together; as long as it took, at least
 MANY = 200  # peers; beyond that one full pass costs less
 
 
@@ -47,6 +48,7 @@ class Loop:
         self._passes_made = 0
         self._expire_at = 0.0  # not before: only after a failure is it later than the deadline itself
         self._scope: set[str] = set()
+        self._scope_at = 0.0  # not before: what comes in meanwhile is looked at together
         self._full_pass_at = self._heartbeat_at = self._retry_at = 0.0
         self._retry_after = RETRY_AFTER[0]
         self._wakeup, signalled = socket.socketpair()
@@ -140,9 +142,8 @@ class Loop:
         if monotonic() >= self._full_pass_at or len(self._scope) > MANY:
             self._scope.clear()
             self._full_pass()
-        elif self._scope:
-            scope, self._scope = self._scope, set()
-            self.reconciler.partial_pass(scope)
+        elif self._scope and monotonic() >= self._scope_at:
+            self._partial_pass()
         if self._well and monotonic() >= self._heartbeat_at:
             self.reconciler.record.heartbeat()
             self._heartbeat_at = monotonic() + HEARTBEAT_EVERY
@@ -164,6 +165,12 @@ class Loop:
         self._full_pass_at = monotonic() + min(most, max(least, took / SHARE))
         changes, cpu = bool(outcome.decision.changes), time.process_time() - used
         logger.debug("pass", extra={"changes": changes, "seconds": took, "cpu_seconds": cpu})
+
+    def _partial_pass(self) -> None:
+        scope, self._scope = self._scope, set()
+        started = monotonic()
+        self.reconciler.partial_pass(scope)
+        self._scope_at = monotonic() + max(PAUSE, monotonic() - started)
 
     def _lost(self, error: object) -> None:
         logger.warning(
@@ -196,7 +203,8 @@ class Loop:
         try:
             if self._connected:
                 self._hear()  # what came in with the answer to a query makes nothing readable
-            watched: list[Any] = [self._wakeup, self.links, *([self.connection] if self._connected else [])]
+            listens = self._connected and not self._scope  # with a pass to come, more of them can wait for it
+            watched: list[Any] = [self._wakeup, self.links, *([self.connection] if listens else [])]
             select.select(watched, [], [], self._seconds())
         except AWAY as error:
             self._lost(error)
@@ -207,8 +215,9 @@ class Loop:
         due = [self._full_pass_at, self._heartbeat_at if self._well else self._full_pass_at]
         if not self._connected:
             due = [self._full_pass_at, self._retry_at]
-        seconds = 0.0 if self._connected and self._scope else max(0.0, min(due) - monotonic())
-        return min(seconds, self._until_deadline())
+        elif self._scope:
+            due.append(self._scope_at)
+        return min(max(0.0, min(due) - monotonic()), self._until_deadline())
 
     def _until_deadline(self) -> float:
         deadline = self.reconciler.memory.deadline

@@ -41,6 +41,68 @@ KEYS_BACK = """
 DROP TRIGGER peerkey_not_an_interfaces ON peers_peerkey;
 DROP FUNCTION latchkey_key_must_not_be_an_interfaces();
 """
+# Which number the next peer is given. SKIP LOCKED lets racers pass each other. Whoever moves the mark lets nobody else do so
+# until the commit; so it goes on by many, all but one are set aside for the others, and they look there first when it is
+# their turn. The interface's own number is stepped over.
+NUMBERS = """
+CREATE FUNCTION latchkey_take_number(
+    for_interface bigint, for_owner bigint, for_account bigint, for_peer uuid, rest double precision, last bigint, ahead int
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    number bigint;
+    mark bigint;
+    own bigint;
+BEGIN
+    FOR turn IN 1..2 LOOP
+        WITH own AS (
+            SELECT id, host FROM peers_peer
+            WHERE interface_id = for_interface AND owner_id = for_owner AND id <> for_peer
+                AND host IS NOT NULL AND released_at <= now()
+            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        ), rested AS (
+            SELECT id, host FROM peers_peer
+            WHERE interface_id = for_interface AND id <> for_peer AND NOT EXISTS (SELECT FROM own)
+                AND host IS NOT NULL AND released_at <= now() - make_interval(secs => rest)
+            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        ), taken AS (
+            UPDATE peers_peer AS former SET host = NULL
+            FROM (SELECT * FROM own UNION ALL SELECT * FROM rested) AS released
+            WHERE former.id = released.id RETURNING released.host
+        ), freed AS (
+            DELETE FROM peers_freednumber WHERE id = (
+                SELECT id FROM peers_freednumber WHERE interface_id = for_interface AND NOT EXISTS (SELECT FROM taken)
+                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING host
+        )
+        SELECT host INTO number FROM (SELECT host FROM taken UNION ALL SELECT host FROM freed) found;
+        IF number IS NOT NULL THEN
+            RETURN number;
+        END IF;
+        -- Not by a lock of the row: to lock it and then to change it makes those who wait wait for each other.
+        PERFORM pg_advisory_xact_lock(hashtext('latchkey-numbers'), for_interface::int);
+    END LOOP;
+
+    SELECT next_host, host INTO mark, own FROM peers_interface WHERE id = for_interface;
+    IF mark <= last THEN
+        UPDATE peers_interface SET next_host = LEAST(mark + ahead, last + 1) WHERE id = for_interface;
+        INSERT INTO peers_freednumber (interface_id, host)
+            SELECT for_interface, next FROM generate_series(mark, LEAST(mark + ahead, last + 1) - 1) next
+            WHERE next <> own ORDER BY next;
+        DELETE FROM peers_freednumber WHERE interface_id = for_interface AND host = (
+            SELECT min(host) FROM peers_freednumber WHERE interface_id = for_interface AND host >= mark)
+            RETURNING host INTO number;
+    END IF;
+    IF number IS NULL AND for_account IS NOT NULL THEN
+        UPDATE peers_peer AS former SET host = NULL FROM (
+            SELECT id, host FROM peers_peer
+            WHERE interface_id = for_interface AND service_account_id = for_account AND id <> for_peer
+                AND host IS NOT NULL AND released_at <= now()
+            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS released WHERE former.id = released.id RETURNING released.host INTO number;
+    END IF;
+    RETURN number;
+END $$;
+"""
 
 
 class Migration(migrations.Migration):
@@ -470,4 +532,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(TOKENS, migrations.RunSQL.noop),  # dropping the table drops them
         migrations.RunSQL(KEYS, KEYS_BACK),
+        migrations.RunSQL(NUMBERS, "DROP FUNCTION latchkey_take_number;"),
     ]

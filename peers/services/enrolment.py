@@ -28,7 +28,7 @@ from peers.services.refused import (
     PeerLimit,
     UseLimit,
 )
-from peers.signals import notify
+from peers.signals import CHANNEL
 from peers.wireguard import keys
 from portal.models import User
 
@@ -113,8 +113,8 @@ def _enrol(
     ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
     told = {"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends}
     key = PeerKey(peer=new, public_key=public_key, enrolled_at=at)
-    insert_together(new, key, event("enrol", actor, new, new=told))
-    notify("peer", new.pk)
+    made = event("enrol", actor, new, new=told)
+    insert_together(new, key, made, channel=CHANNEL, payload=f"peer:{new.pk}")
     if new.owner is not None:
         _must_be_entitled(new, at)
     letters.new_device(new, source=actor.source)
