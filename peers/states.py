@@ -42,9 +42,18 @@ ON = {
 }  # may be on its interface, or will be in a moment
 
 
-# As SQL, since it is asked at each enrolment over the API: see ``GatewayStatus.is_silent``.
+# As SQL, since they are asked at each enrolment over the API: see ``GatewayStatus.is_silent`` and ``_live``.
 REPORTS = """
 SELECT EXISTS (SELECT FROM peers_gatewaystatus WHERE interface_id = %s AND attached AND heartbeat_at >= now() - interval %s)
+"""
+
+
+READ_BACK = """
+SELECT status.latest_handshake >= now() - interval %s
+FROM peers_peerstatus status JOIN peers_gatewaystatus report ON report.gateway = status.gateway
+WHERE status.peer_id = %s AND status.public_key = %s AND status.present AND status.problem = ''
+    AND report.interface_id = %s AND report.attached AND report.heartbeat_at >= now() - interval %s
+ORDER BY status.latest_handshake DESC NULLS LAST LIMIT 1
 """
 
 
@@ -90,6 +99,17 @@ def first_state(peer: Peer) -> State:
     if not reports:
         return State.UNKNOWN
     return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
+
+
+def read_back(peer: Peer, public_key: str) -> State | None:
+    """Return the state of a peer that gateways put on as soon as it is entitled; None while none has read this key back."""
+    within, silent = str(CONNECTED_WITHIN), str(GATEWAY_SILENT_AFTER)
+    with connection.cursor() as cursor:
+        cursor.execute(READ_BACK, [within, peer.pk, public_key, peer.interface_id, silent])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return State.CONNECTED if row[0] else State.LIVE
 
 
 def standings(peers: QuerySet[Peer], at: datetime) -> dict[object, Standing]:

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from peers.api.errors import ApiError
-from peers.models import Interface, Peer, PeerStatus
-from peers.states import State, database_now, standing
+from peers.models import Interface, Peer
+from peers.states import State, database_now, read_back, standing
 
 REACHED = {State.LIVE, State.CONNECTED, State.IDLE}
 # Seconds between two looks: a gateway takes some milliseconds, and then it may take long.
@@ -38,18 +38,15 @@ def place() -> Iterator[None]:
 def until_on(peer: Peer, public_key: str, seconds: float) -> State:
     """Return the peer's state once it is on its interface, or whatever it is when ``seconds`` are over."""
     give_up = time.monotonic() + seconds
-    pushed = peer.interface.mode == Interface.Mode.PUSH
     for pause in chain(PAUSES, repeat(LONGEST_PAUSE)):
-        # The cheap look first: what it says is then judged with all that stands around it.
-        if not pushed or _read_back(peer, public_key):
-            state = standing(peer, database_now()).state
-            if state in REACHED:
-                return state
-        if (left := give_up - time.monotonic()) <= 0:
+        if (state := _reached(peer, public_key)) or (left := give_up - time.monotonic()) <= 0:
             break
         time.sleep(min(pause, left))
-    return standing(peer, database_now()).state
+    return state or standing(peer, database_now()).state
 
 
-def _read_back(peer: Peer, public_key: str) -> bool:
-    return PeerStatus.objects.filter(peer=peer, present=True, public_key=public_key).exists()
+def _reached(peer: Peer, public_key: str) -> State | None:
+    if peer.interface.mode == Interface.Mode.PUSH:
+        return read_back(peer, public_key)
+    state = standing(peer, database_now()).state
+    return state if state in REACHED else None
