@@ -58,7 +58,8 @@ def _check_if_possible(**subjects: object) -> None:
 def _check(**subjects: object) -> None:
     """Count one of each subject, whose name is that of its rate; raise TooMany for the last of those that are over."""
     rates = {f"{rate}:{who}": settings.LATCHKEY_RATE_LIMITS[rate] for rate, who in subjects.items()}
-    counted = count([key for key, most in rates.items() if most])
+    limited = [key for key, most in rates.items() if most]
+    counted = count(limited) if limited else {}
     over = [found.seconds_left for key, found in counted.items() if found.number > rates[key]]
     if over:
         raise TooMany(max(1, *over))
