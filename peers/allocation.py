@@ -1,4 +1,14 @@
-"""Give a peer its host number: safe under concurrency, O(log n), to the very last one."""
+"""Ask whether there is room for a peer, and give it its host number: safe under concurrency, to the very last one.
+
+Both are functions of the database, made by a migration: PostgreSQL plans their statements once a connection, not at each call,
+and they take one way to it. A number comes from, in this order: one that the owner gave up (at once), one that has rested,
+one that is free or set aside, the next never given, one that the service account gave up: as long as there are others, each
+of its machines can come back to its own.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from django.db import connection
 
@@ -6,26 +16,37 @@ from peers.models import Peer
 
 AHEAD = 32  # numbers that are set aside at a time
 
-# In this order: one that its owner gave up (at once), one that has rested, one that is free or set aside, the next never
-# given, one that its service account gave up: as long as there are others, each of its machines can come back to its own.
-# The function is made by a migration: PostgreSQL then plans its statements once a connection, not at each call.
-TAKE = "SELECT latchkey_take_number(%s, %s, %s, %s, %s, %s, %s)"
+ADMIT = "SELECT * FROM latchkey_admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
-class PoolExhausted(Exception):
-    """Every number of the interface's pools is in use or rests."""
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What stands for or against one more peer: ``known`` is who has the key already, ``retired`` whether that is over.
 
-
-def allocate(peer: Peer) -> int:
-    """Return a host number for ``peer`` and take it from whoever had it last; raise PoolExhausted.
-
-    Call it inside a transaction and as late as possible: the interface's row may stay locked until its end.
+    ``refusal`` is the code of a refusal, or "crowded": ask again, alone. ``number`` is the host number taken; None where
+    none was wanted, or where there is a refusal.
     """
-    interface, rest = peer.interface, peer.interface.address_rest.total_seconds()
-    holder = (peer.owner_id, peer.service_account_id)
+
+    known: UUID | None
+    retired: bool | None
+    refusal: str | None
+    number: int | None
+
+
+def admit(
+    peer: Peer, public_key: str | None, *, at: datetime, alone: bool = False, wants_number: bool = True
+) -> Admission:
+    """Return whether ``peer`` may be one more of its owner's or account's at ``at``, without itself if it is there.
+
+    ``public_key`` None: it has its key already. Call it inside a transaction and as late as possible, an owner's with the
+    owner's row locked: others may have to wait until its end.
+    """
+    interface = peer.interface
+    most = (peer.service_account or interface).device_limit
+    values = [
+        public_key, interface.pk, peer.owner_id, peer.service_account_id, peer.pk, at, most, alone, wants_number,
+        interface.address_rest.total_seconds(), interface.last_host, AHEAD,
+    ]  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [interface.pk, *holder, peer.pk, rest, interface.last_host, AHEAD])
-        (host,) = cursor.fetchone()
-    if host is None:
-        raise PoolExhausted
-    return int(host)
+        cursor.execute(ADMIT, values)
+        return Admission(*cursor.fetchone())

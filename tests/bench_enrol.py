@@ -24,7 +24,7 @@ from tests import scene
 from tests.conftest import ROOT, Database
 from tests.stack import Stack, free_port
 
-AT_ONCE = 8
+AT_ONCE = int(os.environ.get("AT_ONCE", "8"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))  # a run
 ROUNDS = int(os.environ.get("ROUNDS", "4"))  # of runs, each way of enrolling once a round
 TOKEN = "only-for-the-benchmark"

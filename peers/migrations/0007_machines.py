@@ -103,6 +103,60 @@ BEGIN
     RETURN number;
 END $$;
 """
+# Whether there is room for one more, and its number: all that an enrolment asks before it writes, in one question.
+# ``known``: somebody's already, and nothing else is looked at. ``refusal``: the code of what stands against it.
+# An owner's enrolments go one after the other before this is called. Of a service account's machines many come at once, and
+# none waits for another as long as those that can be under way at once, one a connection, would all find room: otherwise the
+# refusal is "crowded", and it is asked again ``alone``. What counts as held is ``PeerQuerySet.holding``.
+ADMIT = """
+CREATE FUNCTION latchkey_admit(
+    key text, for_interface bigint, for_owner bigint, for_account bigint, for_peer uuid, at timestamptz, most bigint,
+    alone boolean, wants_number boolean, rest double precision, last bigint, ahead int,
+    OUT known uuid, OUT retired boolean, OUT refusal text, OUT number bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    suspended boolean := false;
+    allowed boolean := true;
+    held bigint;
+    at_once bigint := 0;
+BEGIN
+    SELECT peer_id, retired_at IS NOT NULL INTO known, retired FROM peers_peerkey WHERE public_key = key;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    IF for_account IS NULL THEN
+        SELECT count(*) INTO held FROM peers_peer
+        WHERE owner_id = for_owner AND interface_id = for_interface AND id <> for_peer
+            AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > at);
+    ELSE
+        IF alone THEN
+            PERFORM pg_advisory_xact_lock(hashtext('latchkey-account'), for_account::int);
+        ELSE
+            PERFORM pg_advisory_xact_lock_shared(hashtext('latchkey-account'), for_account::int);
+            at_once := current_setting('max_connections')::bigint;
+        END IF;
+        SELECT suspended_at IS NOT NULL, EXISTS (
+            SELECT FROM peers_serviceaccount_interfaces
+            WHERE serviceaccount_id = for_account AND interface_id = for_interface)
+        INTO suspended, allowed FROM peers_serviceaccount WHERE id = for_account;
+        SELECT count(*) INTO held FROM peers_peer
+        WHERE service_account_id = for_account AND id <> for_peer
+            AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > at);
+    END IF;
+    refusal := CASE
+        WHEN suspended THEN 'not_entitled'
+        WHEN NOT allowed THEN 'interface_not_allowed'
+        WHEN held >= most THEN 'peer_limit'
+        WHEN held + at_once >= most THEN 'crowded'
+    END;
+    IF refusal IS NULL AND wants_number THEN
+        number := latchkey_take_number(for_interface, for_owner, for_account, for_peer, rest, last, ahead);
+        IF number IS NULL THEN
+            refusal := 'pool_exhausted';
+        END IF;
+    END IF;
+END $$;
+"""
 
 
 class Migration(migrations.Migration):
@@ -533,4 +587,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TOKENS, migrations.RunSQL.noop),  # dropping the table drops them
         migrations.RunSQL(KEYS, KEYS_BACK),
         migrations.RunSQL(NUMBERS, "DROP FUNCTION latchkey_take_number;"),
+        migrations.RunSQL(ADMIT, "DROP FUNCTION latchkey_admit;"),
     ]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils.translation import ngettext
 
 from peers import letters
-from peers.allocation import PoolExhausted, allocate
+from peers.allocation import Admission, admit
 from peers.audit import Actor, addresses, event, record
 from peers.configuration import given
 from peers.inserts import insert_together
@@ -33,21 +33,7 @@ from peers.wireguard import keys
 from portal.models import User
 
 DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
-# As SQL, since machines enrol by the hundred a second, and to put a query together takes Django ten times as long.
-KNOWN = "SELECT peer_id, retired_at FROM peers_peerkey WHERE public_key = %(public_key)s"
-# Two statements at once: the second sees what was committed while the first waited. ``PeerQuerySet.holding`` is the rule.
-ROOM = """
-SELECT pg_advisory_xact_lock{shared}(%(space)s, %(account)s);
-SELECT suspended_at,
-    EXISTS (SELECT FROM peers_serviceaccount_interfaces
-        WHERE serviceaccount_id = account.id AND interface_id = %(interface)s),
-    (SELECT count(*) FROM peers_peer
-        WHERE service_account_id = account.id AND id <> %(peer)s AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > %(at)s)),
-    current_setting('max_connections')::int
-FROM peers_serviceaccount account WHERE id = %(account)s
-"""
-LOCK = 0x5EA1  # the space of the advisory locks on service accounts
+REFUSALS = {refused.code: refused for refused in (NotEntitled, InterfaceNotAllowed, NoFreeAddress)}
 Holder = User | ServiceAccount
 
 
@@ -102,14 +88,14 @@ def _enrol(
     new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None, *, alone: bool = False
 ) -> Enrolled:
     _queue_person(new)
-    if known := _known(public_key, new):
-        row = _entitle_afresh(known, public_key, actor, new.expires_at, at)
-        return Enrolled(configure(actor=actor, peer=row), created=False)
     if in_place_of:
-        _revoke_own(in_place_of, new, actor=actor, at=at, reason=f"Replaced by {new.name}."[:200])
-    _within_limits(new, actor, at, alone=alone)
+        _make_room(in_place_of, new, public_key, actor, at)
+    found = admit(new, public_key, at=at, alone=alone)
+    if found.known:
+        row = _entitle_afresh(_own(found, new), public_key, actor, new.expires_at, at)
+        return Enrolled(configure(actor=actor, peer=row), created=False)
+    _take(new, found, actor)
     _new_preshared_key(new)
-    _take_address(new)
     ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
     told = {"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends}
     key = PeerKey(peer=new, public_key=public_key, enrolled_at=at)
@@ -149,25 +135,14 @@ def _queue_person(new: Peer) -> None:
         new.owner = User.objects.select_for_update(no_key=True).get(pk=new.owner.pk)
 
 
-def _known(public_key: str, new: Peer) -> Peer | None:
-    """Return the caller's own peer with this key; raise KeyInUse or KeyRevoked for any other known key."""
-    found = _row(KNOWN, public_key=public_key)
-    if found is None:
-        return None
-    pk, retired_at = found
-    if retired_at is not None:
+def _own(found: Admission, new: Peer) -> Peer:
+    """Return the caller's own peer with the key; raise KeyInUse or KeyRevoked for any other known key."""
+    if found.retired:
         raise KeyRevoked
-    peer = Peer.objects.get(pk=pk)
+    peer = Peer.objects.get(pk=str(found.known))
     if _place(peer) != _place(new):
         raise KeyInUse
     return peer
-
-
-def _row(sql: str, **values: Any) -> Any:
-    """Return the first row of a statement; None without one."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchone()
 
 
 def _place(peer: Peer) -> tuple[int | None, int | None, int]:
@@ -184,60 +159,45 @@ def _entitle_afresh(
     if row.expires_at is None or row.expires_at > at:
         _must_be_entitled(row, at)
         return row
-    _within_limits(row, actor, at, alone=True)
+    _take(row, admit(row, None, at=at, alone=True, wants_number=row.host is None), actor)
     old, row.expires_at, row.token = row.expires_at, expires_at, actor.token
-    row.save(update_fields=["expires_at", "token"])
+    row.save(update_fields=["expires_at", "token", "host", "configured"])
     _must_be_entitled(row, at)
-    if row.host is None:
-        _take_address(row)
-        row.save(update_fields=["host", "configured"])
     new = {"expires_at": text(expires_at), "addresses": addresses(row)}
     record("renew", actor, row, old={"expires_at": text(old)}, new=new)
     return row
 
 
-def _revoke_own(peer: Peer, new: Peer, *, actor: Actor, at: datetime, reason: str) -> None:
+def _make_room(peer: Peer, new: Peer, public_key: str, actor: Actor, at: datetime) -> None:
+    """Revoke a peer of the owner's on the same interface, unless the new one's key is known: then nothing is made."""
     if _place(peer) != _place(new):
         raise NotActive  # another's device answers as one that is not there
-    revoke(actor=actor, peer=peer, at=at, reason=reason)
+    if not PeerKey.objects.filter(public_key=public_key).exists():
+        revoke(actor=actor, peer=peer, at=at, reason=f"Replaced by {new.name}."[:200])
 
 
-def _within_limits(peer: Peer, actor: Actor, at: datetime, *, alone: bool) -> None:
-    """Refuse one more than its owner, its account or the token may have; raise Crowded when that takes being ``alone``."""
-    if peer.service_account is None:
-        others = Peer.objects.filter(owner=peer.owner, interface=peer.interface).exclude(pk=peer.pk)
-        _refuse_beyond(peer.interface.device_limit, others.holding(at).count())
-    else:
-        _account_has_room(peer, peer.service_account.device_limit, at, alone=alone)
-    _count_use(actor.token)
-
-
-def _account_has_room(peer: Peer, limit: int, at: datetime, *, alone: bool) -> None:
-    """Refuse what the service account may not have, as it is now.
-
-    Of its machines many come at once, and none waits for another as long as those that can be under way at once, one a
-    connection to the database, would all find room. Beyond that they go one after the other.
-    """
-    values = {"account": peer.service_account_id, "interface": peer.interface_id, "peer": peer.pk, "at": at}
-    lock = "" if alone else "_shared"
-    suspended_at, admitted, held, at_once = _row(ROOM.format(shared=lock), **values, space=LOCK)
-    if suspended_at is not None:
-        raise NotEntitled
-    if not admitted:
-        raise InterfaceNotAllowed
-    _refuse_beyond(limit, held)
-    if not alone and held + at_once >= limit:
+def _take(peer: Peer, found: Admission, actor: Actor) -> None:
+    """Give the peer the number that was found, with the settings that its device is given; raise what stands against it."""
+    if found.refusal == "crowded":
         raise Crowded
+    if found.refusal == PeerLimit.code:
+        raise _limit_of(peer)
+    if found.refusal:
+        raise REFUSALS[found.refusal]
+    _count_use(actor.token)
+    if found.number is not None:
+        peer.host = found.number
+        peer.configured = given(peer)
 
 
-def _refuse_beyond(limit: int, held: int) -> None:
-    if held >= limit:
-        sentence = ngettext(
-            "%(limit)d device is the most you may have. Replace one that you no longer use.",
-            "%(limit)d devices are the most you may have. Replace one that you no longer use.",
-            limit,
-        )
-        raise PeerLimit(sentence % {"limit": limit})
+def _limit_of(peer: Peer) -> PeerLimit:
+    limit = (peer.service_account or peer.interface).device_limit
+    sentence = ngettext(
+        "%(limit)d device is the most you may have. Replace one that you no longer use.",
+        "%(limit)d devices are the most you may have. Replace one that you no longer use.",
+        limit,
+    )
+    return PeerLimit(sentence % {"limit": limit})
 
 
 def _count_use(token: ApiToken | None) -> None:
@@ -276,12 +236,3 @@ def _told(error: IntegrityError, public_key: str) -> Exception:
         return error
     retired = PeerKey.objects.filter(public_key=public_key, retired_at__isnull=False).exists()
     return KeyRevoked() if retired else KeyInUse()
-
-
-def _take_address(peer: Peer) -> None:
-    """Set a host number for the peer, and the settings that its device is given with it."""
-    try:
-        peer.host = allocate(peer)
-    except PoolExhausted:
-        raise NoFreeAddress from None
-    peer.configured = given(peer)
