@@ -95,7 +95,7 @@ USE_TZ = True
 
 DATABASES = {
     "default": dj_database_url.parse(
-        environment.text("DATABASE_URL"), conn_max_age=600, conn_health_checks=True
+        environment.text("DATABASE_URL"), engine="portal.database", conn_max_age=600, conn_health_checks=True
     ),
 }
 DATABASES["default"]["OPTIONS"] = {

@@ -350,6 +350,7 @@ class Migration(migrations.Migration):
             name="token",
             field=models.ForeignKey(
                 blank=True,
+                db_index=False,
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="peers",
@@ -388,6 +389,7 @@ class Migration(migrations.Migration):
             name="service_account",
             field=models.ForeignKey(
                 blank=True,
+                db_index=False,
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="peers",

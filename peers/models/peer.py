@@ -111,10 +111,13 @@ class Peer(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="peers"
     )
+    # Without the usual index, for they have one of their own, of machines alone.
     service_account = models.ForeignKey(
-        ServiceAccount, models.PROTECT, null=True, blank=True, related_name="peers"
+        ServiceAccount, models.PROTECT, null=True, blank=True, related_name="peers", db_index=False
     )
-    token = models.ForeignKey(ApiToken, models.PROTECT, null=True, blank=True, related_name="peers")
+    token = models.ForeignKey(
+        ApiToken, models.PROTECT, null=True, blank=True, related_name="peers", db_index=False
+    )
     name = models.CharField(max_length=64)
     platform = models.CharField(max_length=7, choices=Platform.choices, default=Platform.OTHER)
     host = models.BigIntegerField(null=True, help_text="Null once the number was given to another peer.")
