@@ -4,8 +4,20 @@ from functools import cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import AutoField, Field, Model
+from django.db.models import (
+    AutoField,
+    BigIntegerField,
+    CharField,
+    DateTimeField,
+    Field,
+    ForeignKey,
+    Model,
+    UUIDField,
+)
 from django.db.models.expressions import DatabaseDefault
+
+# Kinds whose values the driver takes as they are; of the others the field says how.
+PLAIN = {BigIntegerField, CharField, DateTimeField, ForeignKey, UUIDField}
 
 
 def insert_together(*rows: Model, channel: str, payload: str) -> None:
@@ -42,4 +54,6 @@ def _insert(model: type[Model], number: int, columns: tuple[str, ...]) -> str:
 
 def _value(row: Model, field: "Field[Any, Any]") -> Any:
     value = getattr(row, field.attname)
-    return value if isinstance(value, DatabaseDefault) else field.get_db_prep_save(value, connection)
+    if type(field) in PLAIN or isinstance(value, DatabaseDefault):
+        return value
+    return field.get_db_prep_save(value, connection)

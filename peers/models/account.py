@@ -97,20 +97,6 @@ class Scope(models.TextChoices):
     REVOKE = "peers:revoke", _("revoke")
 
 
-# As SQL: they are asked at each request of the API, and to put a query together takes Django longer than all the rest.
-BY_HASH = "SELECT * FROM peers_apitoken WHERE token_hash = %s"
-ACCOUNT = "SELECT * FROM peers_serviceaccount WHERE id = %s"
-
-
-class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def shown(self, token_hash: str) -> "ApiToken | None":
-        """Return the token with this hash, and its service account with it; whether it acts is another question."""
-        found = next(iter(self.raw(BY_HASH, [token_hash])), None)
-        if found is not None and found.service_account_id is not None:
-            found.service_account = ServiceAccount.objects.raw(ACCOUNT, [found.service_account_id])[0]
-        return found
-
-
 class ApiToken(models.Model):
     """A secret with which a program acts, for a service account or for a person; of itself only its hash is kept.
 
@@ -134,8 +120,6 @@ class ApiToken(models.Model):
     last_used_from = models.GenericIPAddressField(null=True)
     revoked_at = models.DateTimeField(null=True)
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
-
-    objects = ApiTokenQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,7 +1,9 @@
 """A WireGuard interface and what its peers are given."""
 
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
+from typing import Any
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField
@@ -175,4 +177,9 @@ class Interface(models.Model):
 
     def addresses_of(self, host: int) -> tuple[Address, ...]:
         """Return the addresses that a host number stands for, one for each pool, IPv4 first."""
-        return tuple(ip_interface(pool[host]) for pool in self.pools)
+        return _addresses_of(self.pools, host)
+
+
+@lru_cache(maxsize=1024)
+def _addresses_of(pools: tuple[Any, ...], host: int) -> tuple[Address, ...]:
+    return tuple(ip_interface(pool[host]) for pool in pools)

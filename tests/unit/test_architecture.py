@@ -94,6 +94,7 @@ MAY_IMPORT = {
     "peers.sentences": set(),
     "peers.tokens": set(),
     "peers.inserts": set(),
+    "peers.rows": set(),
     "peers.limits": {"peers.models", "portal.counters", "portal.models"},
     "peers.address_history": {"peers.models", "peers.receipts", "portal.models"},
     "peers.receipts": {"peers.models"},
@@ -122,7 +123,20 @@ API = (
     FACTS
     | RULES
     | SEEN
-    | {"peers.forms", "peers.configuration", "peers.api", "peers.wireguard.keys", "portal.source"}
+    | {
+        "peers.forms",
+        "peers.configuration",
+        "peers.api",
+        "peers.limits",
+        "peers.rows",
+        "peers.sentences",
+        "peers.state_queries",
+        "peers.tokens",
+        "peers.wireguard.keys",
+        "peers",
+        "portal.counters",
+        "portal.source",
+    }
 )
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
