@@ -128,6 +128,20 @@ def phone(wg0, laptop):
 
 
 @pytest.fixture
+def builders(wg0):
+    """Return a service account that may use wg0."""
+    return _rows().account(wg0, name="builders")
+
+
+@pytest.fixture
+def builder(builders):
+    """Return a program of theirs, with a token that is good for everything."""
+    from tests.integration.programs import Program
+
+    return Program(_rows().token(builders)[1])
+
+
+@pytest.fixture
 def root(wg0):
     return _rows().person("root", is_staff=True, is_superuser=True)
 
