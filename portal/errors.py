@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 RETRY_AFTER = 10  # seconds
 _JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/(?:link/)?[0-9a-f-]{36}/status$)")
+# Where scripts call that were written for a hand-made service: of an error they read its sentence alone.
+_SCRIPTS_PATH = re.compile(r"/register/?$")
 # The word that an API client sees for each status.
 CODES = {
     400: "bad_request",
@@ -48,7 +50,7 @@ def page(
     language = translation.get_language_from_request(request)
     with translation.override(language):
         if wants_json(request):
-            response = _json(status, message)
+            response = _json(request, status, message)
         else:
             response = _html(template or f"errors/{status}.html", status, message)
     response.headers["Content-Language"] = language
@@ -98,9 +100,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return page(request, 500)
 
 
-def _json(status: int, message: str | Promise) -> HttpResponse:
-    error = {"code": CODES[status], "message": str(message) or HTTPStatus(status).phrase}
-    return JsonResponse({"error": error}, status=status)
+def _json(request: HttpRequest, status: int, message: str | Promise) -> HttpResponse:
+    sentence = str(message) or HTTPStatus(status).phrase
+    if _SCRIPTS_PATH.match(request.path_info):
+        return JsonResponse({"error": sentence}, status=status)
+    return JsonResponse({"error": {"code": CODES[status], "message": sentence}}, status=status)
 
 
 def _html(template: str, status: int, message: str | Promise) -> HttpResponse:
