@@ -215,7 +215,11 @@ def test_while_all_who_may_wait_do_others_are_answered(builders, wg0, database, 
             return time.monotonic(), statuses
 
         acts = [read, *[wait] * WAITERS]
-        answers = sorted(at_once(WAITERS + 1, lambda: acts.pop()()))
+
+        def act():
+            return acts.pop()()
+
+        answers = sorted(at_once(WAITERS + 1, act))
     said = [answer for _, *answer in answers]
     waited = said.count([202, None])
     assert 1 <= waited <= 2 * 2  # places of two processes
