@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from peers.models import Peer, Scope
 from tests import rows
 from tests.integration.conftest import free_port
+from tests.integration.pages import signed_in
 from tests.integration.programs import INTERFACES, PEERS, Program, told
 
 OFF = dict.fromkeys(("token", "account", "person", "address", "bad_token", "read", "revoke"), 0)
@@ -242,3 +244,37 @@ def test_that_nobody_could_count_is_in_the_log_without_a_secret(builders, store_
     caller = program(builders, Scope.READ)
     caller.get()
     assert [record.rates for record in caplog.records if record.message == "not_counted"] == [["read"]]
+
+
+# --- The pages that are limited by the same store ---
+
+
+@pytest.fixture
+def cache_away(settings):
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{free_port()}/0",
+        }
+    }
+
+
+@pytest.mark.parametrize("path", ["/accounts/oidc/demo/login/", "/break-glass/guess", "/enrol/"])
+def test_a_page_that_cannot_be_counted_is_unavailable(wg0, cache_away, path):
+    answer = Client(raise_request_exception=False).post(path, {"token": "guess"})
+    assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+
+
+def test_pages_that_are_not_limited_know_nothing_of_the_store(alice, laptop, cache_away):
+    browser = signed_in(alice)
+    assert browser.get("/").status_code == 200
+    assert browser.post(f"/devices/{laptop.pk}/revoke").status_code == 303
+
+
+def test_a_sign_in_is_limited_in_redis_as_in_the_database(wg0, redis_server, settings):
+    with redis_server.client() as client:
+        client.flushall()
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": redis_server.url,
+                                   "BACKEND": "django.core.cache.backends.redis.RedisCache"}}  # fmt: skip
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "break_glass": "2/m/ip"}
+    assert [Client().post("/break-glass/guess").status_code for _ in range(3)] == [403, 403, 429]

@@ -36,8 +36,7 @@ def in_threads(act):
     def run(number):
         barrier.wait(20)
         try:
-            for _ in range(TIMES):
-                answers.append(act(number))
+            answers.extend([act(number) for _ in range(TIMES)])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             answers.append(error)
         finally:
