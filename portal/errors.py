@@ -11,9 +11,12 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from redis import RedisError
 
 RETRY_AFTER = 10  # seconds
 _JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/(?:link/)?[0-9a-f-]{36}/status$)")
+# Where scripts call that were written for a hand-made service: of an error they read its sentence alone.
+_SCRIPTS_PATH = re.compile(r"/register/?$")
 # The word that an API client sees for each status.
 CODES = {
     400: "bad_request",
@@ -48,7 +51,7 @@ def page(
     language = translation.get_language_from_request(request)
     with translation.override(language):
         if wants_json(request):
-            response = _json(status, message)
+            response = _json(request, status, message)
         else:
             response = _html(template or f"errors/{status}.html", status, message)
     response.headers["Content-Language"] = language
@@ -88,19 +91,23 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the 500 answer, or the 503 one when the failure is that the database is away.
+    """Return the 500 answer, or the 503 one when the failure is that the database is away, or the cache.
 
     Django calls this while it handles the exception. It is the one place that sees those of middlewares (a session
     that cannot be read, a user who cannot be looked up) as well as those of views.
     """
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         return unavailable(request, _("The database cannot be reached."))
+    if isinstance(sys.exc_info()[1], RedisError):
+        return unavailable(request, _("Requests cannot be counted at the moment. Try again later."))
     return page(request, 500)
 
 
-def _json(status: int, message: str | Promise) -> HttpResponse:
-    error = {"code": CODES[status], "message": str(message) or HTTPStatus(status).phrase}
-    return JsonResponse({"error": error}, status=status)
+def _json(request: HttpRequest, status: int, message: str | Promise) -> HttpResponse:
+    sentence = str(message) or HTTPStatus(status).phrase
+    if _SCRIPTS_PATH.match(request.path_info):
+        return JsonResponse({"error": sentence}, status=status)
+    return JsonResponse({"error": {"code": CODES[status], "message": sentence}}, status=status)
 
 
 def _html(template: str, status: int, message: str | Promise) -> HttpResponse:

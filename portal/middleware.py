@@ -34,14 +34,16 @@ class BodyLimitMiddleware:
 
 
 class MethodNotAllowedMiddleware:
-    """Give Django's blank 405 answer its page, or its JSON."""
+    """Give Django's blank 405 answer its page; give every one its JSON where programs call."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if not isinstance(response, HttpResponseNotAllowed) or response.content:
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        if response.content and not errors.wants_json(request):
             return response
         page = errors.page(request, 405)
         page["Allow"] = response["Allow"]

@@ -47,6 +47,7 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "nftables": _program("nft"),
         "chromium": _program("chromium"),
         "zbar-tools": _program("zbarimg"),
+        "redis-server": _program("redis-server"),
         "procps": _program("ps"),
         "strace": _program("strace"),
         "gettext": _program("msgfmt"),

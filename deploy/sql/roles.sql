@@ -1,7 +1,7 @@
 -- Who may do what in Latchkey's database. Run it as the owner after every `manage.py migrate`; it may run again
 -- and again. Passwords are yours to set: ALTER ROLE latchkey_web PASSWORD '…'.
 --
---   latchkey_web      the portal: no DDL, no DELETE on peers, keys, people or the audit
+--   latchkey_web      the portal: no DDL, no DELETE on peers, keys, people, accounts, tokens or the audit
 --   latchkey_gateway  one a gateway: reads what it needs, writes its status and its receipts
 
 DO $$
@@ -37,7 +37,10 @@ GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;
 REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;
 REVOKE UPDATE, DELETE ON peers_apitoken FROM latchkey_web;
 GRANT UPDATE (enrolments, last_used_at, last_used_from, revoked_at, revoked_by_id) ON peers_apitoken TO latchkey_web;
-REVOKE DELETE ON peers_serviceaccount FROM latchkey_web;
+REVOKE UPDATE, DELETE ON peers_serviceaccount FROM latchkey_web;
+GRANT UPDATE (name, team, device_limit, default_ttl, max_ttl, idle_after, source_networks, suspended_at, suspend_reason)
+    ON peers_serviceaccount TO latchkey_web;
+REVOKE UPDATE ON peers_serviceaccount_interfaces FROM latchkey_web;
 REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, peers_auditseal, peers_sealedevent, portal_user,
     peers_interface
     FROM latchkey_web;

@@ -14,8 +14,17 @@ from peers.api import interfaces, peers
 from peers.api.body import StrictParser
 from peers.api.errors import ApiError
 
-# Sentences of our own for what the library says in its own way, or of which it says too little.
+# Words of our own for what the library finds wrong; for whatever is not here, and has no word of ours yet, "invalid".
+CODES = {
+    "no_body": "bad_json",
+    "missing": "required",
+    "extra_forbidden": "unknown_field",
+    "invalid_key": "invalid_key",
+    "invalid_name": "invalid_name",
+}
+# And sentences, where it says too little.
 SENTENCES = {
+    "no_body": _("Send one JSON object."),
     "missing": _("This field is required."),
     "extra_forbidden": _("There is no such field."),
 }
@@ -48,11 +57,13 @@ def unreadable(_request: HttpRequest, error: HttpError) -> HttpResponse:
 def invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
     """Return the first thing that is wrong, and where; never the value itself."""
     first = error.errors[0]
-    where = [str(part) for part in first["loc"] if part not in {"body", "query", "path", "wanted"}]
-    kind = str(first["type"])
-    code = {"missing": "required", "extra_forbidden": "unknown_field"}.get(kind, kind)
+    kind, (place, *where) = str(first["type"]), first["loc"]
+    if place == "body":
+        where = where[1:]  # the first is the view's name for the whole of it
+        kind = kind if where else "no_body"
     sentence = SENTENCES.get(kind, str(first["msg"]))
-    return ApiError(HTTPStatus.BAD_REQUEST, code, sentence, field=".".join(where) or None).response()
+    field = ".".join(map(str, where)) or None
+    return ApiError(HTTPStatus.BAD_REQUEST, CODES.get(kind, "invalid"), sentence, field=field).response()
 
 
 def urls() -> tuple[list[URLPattern | URLResolver], str, str]:

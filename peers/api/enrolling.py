@@ -37,7 +37,7 @@ def chosen(caller: Caller, name: str | None) -> Interface:
     allowed = {interface.name: interface for interface in interfaces_of(caller)}
     if name is None and len(allowed) == 1:
         return next(iter(allowed.values()))
-    wanted = name or settings.LATCHKEY_DEFAULT_INTERFACE
+    wanted = settings.LATCHKEY_DEFAULT_INTERFACE if name is None else name
     if wanted in allowed:
         return allowed[wanted]
     if name is None:

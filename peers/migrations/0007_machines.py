@@ -24,7 +24,7 @@ CREATE TRIGGER apitoken_stays_as_made BEFORE UPDATE ON peers_apitoken FOR EACH R
         IS DISTINCT FROM (OLD.token_hash, OLD.service_account_id, OLD.owner_id, OLD.scopes, OLD.expires_at, OLD.use_limit))
     EXECUTE FUNCTION latchkey_refuse('what a token is good for stays as it was made');
 """
-# Neither a peer's key nor an interface's can become the other's: the kernel would silently ignore such a peer.
+# A peer's key is no interface's: the kernel would silently ignore such a peer.
 KEYS = """
 CREATE FUNCTION latchkey_key_must_not_be_an_interfaces() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -13,6 +13,8 @@ from deploy.demo.provider import DemoProvider
 from portal import oidc_config
 from tests.gateway.conftest import require
 from tests.integration.provider_double import Double
+from tests.integration.redis_server import RedisServer
+from tests.integration.redis_server import missing as redis_missing
 from tests.providers.certified import CertifiedProvider, missing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,6 +75,26 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertifiedPro
     provider.stop()
 
 
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Redis for the whole session."""
+    require(not (reason := redis_missing()), reason)
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["database", "redis"])
+def store(request: pytest.FixtureRequest, database, settings) -> str:
+    """Let the portal count in each of the stores that it knows, the one after the other; give its name."""
+    if request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+        with server.client() as client:
+            client.flushall()
+        settings.REDIS_URL = server.url
+    return request.param
+
+
 @pytest.fixture
 def doubles(settings):
     """Two providers, each with people of its own."""
@@ -125,6 +147,20 @@ def laptop(alice, wg0):
 @pytest.fixture
 def phone(wg0, laptop):
     return _rows().peer(_rows().person("bob"), wg0, "Bob's phone")
+
+
+@pytest.fixture
+def builders(wg0):
+    """Return a service account that may use wg0."""
+    return _rows().account(wg0, name="builders")
+
+
+@pytest.fixture
+def builder(builders):
+    """Return a program of theirs, with a token that is good for everything."""
+    from tests.integration.programs import Program
+
+    return Program(_rows().token(builders)[1])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 The columns are the people of ``PEOPLE``; the device in the addresses is the owner's. GET first, then POST with an empty form
 (which is all that it takes to revoke). The answers of those who may not are the proof; what those who may then do is in
-the tests of the pages.
+the tests of the pages. What programs are answered at each address of the API is in test_access_tokens.py.
 """
 
 import re
@@ -21,12 +21,20 @@ from portal.models import User
 from tests import rows
 from tests.integration.conftest import use_providers
 from tests.integration.pages import enter, signed_in
+from tests.integration.programs import Program
 
 PEOPLE = ("anonymous", "owner", "other person", "staff without the right", "admin", "disabled person")
 
 # GET | POST, each: anonymous, owner, other person, staff without the right, admin, disabled person.
 ACCESS = {
     "": "302 200 200 200 200 302 | 302 400 400 400 400 302",
+    "api/v1/": "404 404 404 404 404 404 | 404 404 404 404 404 404",
+    "api/v1/docs": "200 200 200 200 200 200 | 200 200 200 200 200 200",
+    "api/v1/openapi.json": "200 200 200 200 200 200 | 200 200 200 200 200 200",
+    "api/v1/interfaces": "401 401 401 401 401 401 | 405 405 405 405 405 405",
+    "api/v1/peers": "401 401 401 401 401 401 | 401 401 401 401 401 401",
+    "api/v1/peers/<uuidstr:pk>": "401 401 401 401 401 401 | 405 405 405 405 405 405",
+    "api/v1/peers/<uuidstr:pk>/renew": "405 405 405 405 405 405 | 401 401 401 401 401 401",
     "accounts/login/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
     "accounts/logout/": "302 200 200 200 200 302 | 302 302 302 302 302 302",
     "accounts/signed-out/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
@@ -49,6 +57,7 @@ ACCESS = {
     "devices/<uuid:pk>/status": "401 200 404 404 404 401 | 405 405 405 405 405 405",
     "healthz": "200 200 200 200 200 200 | 405 405 405 405 405 405",
     "metrics": "404 404 404 404 404 404 | 405 405 405 405 405 405",
+    "register": "405 405 405 405 405 405 | 401 401 401 401 401 401",
     "readyz": "200 200 200 200 200 200 | 405 405 405 405 405 405",
     "admin/": "302 302 302 200 200 302 | 302 302 302 200 200 302",
     "admin/(?P<url>.*)$": "302 302 302 404 404 302 | 302 302 302 404 404 302",
@@ -93,7 +102,7 @@ def routes(patterns, prefix: str = "") -> Iterator[str]:
             yield route
 
 
-ROUTES = sorted(routes(get_resolver().url_patterns))
+ROUTES = sorted(set(routes(get_resolver().url_patterns)))
 
 
 class World:
@@ -187,6 +196,21 @@ def test_every_address_answers_everybody_as_the_table_says(database, settings):
     world = World(database)
     found = {route: world.answers(route) for route in ROUTES if route in ACCESS}
     assert found == ACCESS
+
+
+def test_a_token_opens_no_page(database, settings):
+    [known] = settings.OIDC_PROVIDERS
+    use_providers(settings, (replace(known, id="another"),))
+    world = World(database)
+    for name in ("owner", "admin"):
+        program = Program(rows.token(User.objects.get(sub=name))[1])
+        world.browsers["anonymous"] = program.browser
+        for route in ROUTES:
+            if not route.startswith(("api/", "register")):
+                expected = [row.split()[0] for row in ACCESS[route].split(" | ")]
+                address = world.address(route)
+                found = [world.ask(method, "anonymous", address) for method in ("get", "post")]
+                assert found == expected, f"the token of {name} at {route}"
 
 
 def test_no_address_is_missing_from_the_table():

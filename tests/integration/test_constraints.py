@@ -8,7 +8,7 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
-from peers.models import EnrolLink, GatewayStatus
+from peers.models import ApiToken, EnrolLink, GatewayStatus, ServiceAccount
 from tests import rows
 from tests.conftest import OWNER
 from tests.integration.test_services import revoke
@@ -33,6 +33,23 @@ def peer(**columns):
         "platform": "linux", "host": 99, "preshared_key": "", "enrolled_at": "now", "revoke_reason": "", **columns,
     }  # fmt: skip
     return insert("peers_peer", values)
+
+
+def account(**columns):
+    values = {
+        "name": "builders-2", "team": "builders", "device_limit": 100, "default_ttl": "1 hour", "max_ttl": "1 day",
+        "idle_after": None, "source_networks": "{}", **columns,
+    }  # fmt: skip
+    return insert("peers_serviceaccount", values)
+
+
+def token(**columns):
+    values = {
+        "name": "x", "beginning": "latchkey_abcdefgh", "token_hash": "c" * 64, "service_account_id": "$account",
+        "owner_id": None, "scopes": "{peers:enrol,peers:read}", "made_at": "2026-01-01 12:00Z",
+        "expires_at": "2026-01-02 12:00Z", "use_limit": None, "enrolments": 0, **columns,
+    }  # fmt: skip
+    return insert("peers_apitoken", values)
 
 
 def key(**columns):
@@ -127,6 +144,10 @@ GATEWAY_STATUS = insert(
      "heartbeat_at": "now", "drift_found": 0, "left_alone": "{}", "unexplained": 0, "held": 0, "problem": ""},
 )  # fmt: skip
 
+ALLOW = insert(
+    "peers_serviceaccount_interfaces", {"serviceaccount_id": "$account", "interface_id": "$interface"}
+)
+
 # What is tried, and the constraint or the trigger's sentence that refuses it. $interface, $owner, $peer and $key are
 # those of an enrolled peer on 10.0.0.0/24 and fd00::/64 with number 2.
 REFUSED = {
@@ -163,10 +184,56 @@ REFUSED = {
     "a reason without a suspension": (peer(suspend_reason="why"), "peer_suspended"),
     "a suspension that no calendar holds": (peer(suspended_at="20000-01-01"), "peer_suspended"),
     "a peer of nobody": (peer(owner_id="999999"), "peers_peer_owner_id"),
+    "a peer of no account": (peer(owner_id=None, service_account_id="999999"), "peers_peer_service_account_id"),
+    "a peer that is nobody's": (peer(owner_id=None), "peer_one_holder"),
+    "a peer of a person and of an account": (peer(service_account_id="$account"), "peer_one_holder"),
+    "a peer by no token": (peer(token_id="999999"), "peers_peer_token_id"),
     "a peer nowhere": (peer(interface_id="999999"), "peers_peer_interface_id"),
     "a key that was enrolled before": (key(public_key="$key"), "peers_peerkey_public_key_key"),
     "a second key in use": (key(), "peerkey_one_in_use"),
     "a key that is no key": (key(public_key="y" * 44), "peerkey_public_key"),
+    "a key that an interface has": (key(public_key="$key of wg0", retired_at="now"), "peerkey_not_an_interfaces"),
+    "an account without a name": (account(name=""), "serviceaccount_name"),
+    "an account's name of two lines": (account(name="a\nb"), "serviceaccount_name"),
+    "an account's team of two lines": (account(team="a\nb"), "serviceaccount_name"),
+    "an interface allowed twice": (
+        f"{ALLOW}; {ALLOW}", "peers_serviceaccount_int_serviceaccount_id_interf_400792ed_uniq",
+    ),
+    "two accounts of one name": (account(name="builders"), "peers_serviceaccount_name_key"),
+    "a time shorter than a minute": (account(default_ttl="59 s"), "serviceaccount_ttl"),
+    "a longest time shorter than a minute": (account(default_ttl="59 s", max_ttl="59 s"), "serviceaccount_ttl"),
+    "a usual time beyond the longest": (account(default_ttl="2 days"), "serviceaccount_ttl"),
+    "a longest time without a usual one": (account(default_ttl=None), "serviceaccount_ttl"),
+    "a usual time beyond ten years": (account(default_ttl="11 years", max_ttl=None), "serviceaccount_ttl"),
+    "a longest time beyond ten years": (account(max_ttl="11 years"), "serviceaccount_ttl"),
+    "idle before a session in use shakes hands": (account(idle_after="299 s"), "serviceaccount_idle_after"),
+    "a reason for an account that is not suspended": (account(suspend_reason="why"), "serviceaccount_suspended"),
+    "an account suspended beyond all time": (account(suspended_at="20000-01-01"), "serviceaccount_suspended"),
+    "a token that is nobody's": (token(service_account_id=None), "apitoken_one_holder"),
+    "a token of a person and of an account": (token(owner_id="$owner"), "apitoken_one_holder"),
+    "a token that is good for nothing": (token(scopes="{}"), "apitoken_scopes"),
+    "a token that is good for what nobody knows": (token(scopes="{peers:read,root}"), "apitoken_scopes"),
+    "a token without a name": (token(name=""), "apitoken_name"),
+    "a token's name of two lines": (token(name="a\nb"), "apitoken_name"),
+    "a token that is over before it is made": (token(expires_at="2026-01-01 12:00Z"), "apitoken_expires_at"),
+    "a token without end": (token(expires_at="infinity"), "apitoken_expires_at"),
+    "a token for no device": (token(use_limit=0), "apitoken_use_limit"),
+    "a token that made more than it may": (token(use_limit=1, enrolments=2), "apitoken_use_limit"),
+    "a revoker of a token that is not revoked": (token(revoked_by_id="$owner"), "apitoken_revoked"),
+    "one hash of two tokens": (f"{token()}; {token()}", "peers_apitoken_token_hash_key"),
+    "a token's secret changed": ("UPDATE peers_apitoken SET token_hash = ''", "stays as it was made"),
+    "a token given to another": ("UPDATE peers_apitoken SET service_account_id = 7", "stays as it was made"),
+    "a token good for more": ("UPDATE peers_apitoken SET scopes = '{peers:revoke}'", "stays as it was made"),
+    "a token prolonged": ("UPDATE peers_apitoken SET expires_at = expires_at + interval '1 y'", "stays as it was made"),
+    "a token good for more devices": ("UPDATE peers_apitoken SET use_limit = NULL", "stays as it was made"),
+    "a revoked token taken into use": (
+        f"{token(revoked_at='now')}; UPDATE peers_apitoken SET revoked_at = NULL", "a revoked token stays revoked",
+    ),
+    "a token revoked at another time": (
+        f"{token(revoked_at='now')}; UPDATE peers_apitoken SET revoked_at = now() + interval '1 day'",
+        "a revoked token stays revoked",
+    ),
+    "a count twice": ("INSERT INTO portal_count VALUES ('a', 1, now()), ('a', 1, now())", "portal_count_pkey"),
     "a key with a bit too many": (key(public_key="A" * 42 + "B="), "peerkey_public_key"),
     "a link used for nothing": (link(used_at="2026-01-01 12:01Z"), "enrollink_used"),
     "what a link enrolled before its use": (link(peer_id="$peer"), "enrollink_used"),
@@ -181,6 +248,17 @@ REFUSED = {
     "a gateway twice": (f"{GATEWAY_STATUS}; {GATEWAY_STATUS}", "gatewaystatus_gateway_interface"),
     "a person's act by a gateway": (audit(gateway="gw"), "auditevent_actor"),
     "a gateway's act by a person": (audit(actor_kind="gateway", gateway="gw", actor_id="$owner"), "auditevent_actor"),
+    "an account's act without a token": (audit(actor_kind="machine"), "auditevent_actor"),
+    "an account's act by a person": (
+        audit(actor_kind="machine", token_id="$token", actor_id="$owner"), "auditevent_actor",
+    ),
+    "an account's act by a gateway": (
+        audit(actor_kind="machine", token_id="$token", gateway="gw"), "auditevent_actor",
+    ),
+    "a command's act with a token": (audit(actor_kind="command", token_id="$token"), "auditevent_actor"),
+    "a gateway's act with a token": (
+        audit(actor_kind="gateway", gateway="gw", token_id="$token"), "auditevent_actor",
+    ),
     "an act of nobody known": (audit(actor_kind="ghost"), "auditevent_actor"),
     "one identity twice": (f"{user()}; {user()}", "user_identity"),
     "a sign-in that no calendar holds": (user(signed_in_at="294276-12-31"), "user_signed_in_at"),
@@ -226,6 +304,9 @@ REFUSED = {
     ),
     "all barred keys let in again": ("TRUNCATE peers_barredkey", "a barred key stays barred"),
     "a peer given away": ("UPDATE peers_peer SET owner_id = owner_id + 1", "a peer stays its owner's"),
+    "a person's peer given to an account": (
+        "UPDATE peers_peer SET owner_id = NULL, service_account_id = $account", "a peer stays its owner's",
+    ),
     "a peer moved": ("UPDATE peers_peer SET interface_id = interface_id + 1", "a peer stays its owner's"),
     "a peer's id changed": ("UPDATE peers_peer SET id = gen_random_uuid()", "a peer stays its owner's"),
     "the mark of given numbers put back": ("UPDATE peers_interface SET next_host = 1", "never given again"),
@@ -248,6 +329,21 @@ TAKEN = {
     "an interface": interface(),
     "one with both pools": interface(ipv6_pool="fd01::/64"),
     "a peer": peer(),
+    "a machine": peer(owner_id=None, service_account_id="$account", token_id="$token"),
+    "an account": account(),
+    "an account whose machines never end": account(default_ttl=None, max_ttl=None),
+    "an account whose machines may stay for ten years": account(max_ttl=None),
+    "an account of whose machines the idle ones end": account(idle_after="5 minutes"),
+    "a suspended account": account(suspended_at="now", suspend_reason="why"),
+    "an account that calls from two networks": account(source_networks="{10.0.0.0/8,fd00::/8}"),
+    "a token of an account": token(),
+    "a token of a person": token(service_account_id=None, owner_id="$owner"),
+    "a revoked token": token(revoked_at="now", revoked_by_id="$owner"),
+    "a token that made all that it may": token(use_limit=2, enrolments=2),
+    "a token in use": "UPDATE peers_apitoken SET last_used_at = now(), last_used_from = '::1', enrolments = 1",
+    "a token revoked": "UPDATE peers_apitoken SET revoked_at = now(), revoked_by_id = $owner",
+    "an act of an account": audit(actor_kind="machine", token_id="$token", service_account_id="$account"),
+    "an act of a person by a program": audit(actor_id="$owner", token_id="$token"),
     "a peer without a number": f"{peer(host=None)}; {peer(host=None, id='00000000-0000-0000-0000-000000000002')}",
     "a revoked peer": peer(revoked_at="now", revoke_reason="why", revoked_by_id="$owner"),
     "a suspended peer": peer(suspended_at="now", suspend_reason="why"),
@@ -284,6 +380,7 @@ def laptop(database):
         token_hash="a" * 64, owner=made.owner, interface=on, session_id="of-alice", made_at=at, expires_at=at,
     )  # fmt: skip
     database.sql(GATEWAY_STATUS.replace("$interface", str(on.pk)).replace("'gw'", "'first'"))
+    rows.token(rows.account(name="builders"), use_limit=5)
     return made
 
 
@@ -293,7 +390,8 @@ def attempt(database, laptop):
     names = {
         "$key of wg0": laptop.interface.public_key, "$key": laptop.key.public_key, "$interface": laptop.interface_id,
         "$owner": laptop.owner_id, "$peer": laptop.pk, "$session": "of-alice",
-        "$gateway": GatewayStatus.objects.get().pk,
+        "$gateway": GatewayStatus.objects.get().pk, "$account": ServiceAccount.objects.get().pk,
+        "$token": ApiToken.objects.get().pk,
     }  # fmt: skip
     session = psycopg2.connect(database.url(OWNER))
 

@@ -387,7 +387,10 @@ def test_the_audit_says_who_made_a_link_and_what_it_enrolled(alice, wg0, token):
     assert made.new == used.new == {"link": str(link.pk)}
 
 
-STEPS = ["UPDATE peers_enrollink", "INSERT peers_auditevent", "INSERT peers_peerkey", "UPDATE peers_peer"]
+STEPS = [
+    "INSERT peers_peerkey", "UPDATE peers_interface", "INSERT peers_peer", "INSERT peers_auditevent",
+    "UPDATE peers_enrollink",
+]  # fmt: skip
 
 
 def test_a_redemption_that_dies_at_a_step_never_happened_and_can_be_made_again(token, database, subtests):

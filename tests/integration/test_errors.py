@@ -17,7 +17,7 @@ from portal.models import User
 from tests.integration.conftest import free_port
 
 DEVICE = "/devices/6f2a8f9e-3b7e-4b53-9df7-0d6f3c2b1a00/"
-JSON_PATHS = ["/api/v1/peers", "/api", "/register", DEVICE + "status"]
+JSON_PATHS = ["/api/v1/peers", "/api", DEVICE + "status"]
 PAGE_PATHS = ["/", DEVICE, "/admin/", "/accounts/login/", "/apiary", "/registered", "/nothing"]
 
 
@@ -111,6 +111,11 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(client, monkeypatch, caplog
 def test_a_program_gets_its_errors_as_json(path, status):
     answer = errors.page(RequestFactory().get(path), status, "Why.")
     assert json.loads(answer.content) == {"error": {"code": errors.CODES[status], "message": "Why."}}
+
+
+@pytest.mark.parametrize("path", ["/register", "/register/"])
+def test_a_script_gets_the_sentence_alone(path):
+    assert json.loads(errors.page(RequestFactory().get(path), 503, "Why.").content) == {"error": "Why."}
 
 
 @pytest.mark.parametrize("path", PAGE_PATHS)

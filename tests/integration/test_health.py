@@ -65,9 +65,8 @@ def test_it_is_not_ready_without_its_database():
 
 
 def test_it_is_not_ready_while_a_migration_is_missing(database):
-    database.sql(
-        "DELETE FROM django_migrations WHERE app = 'portal' AND name = '0004_access_and_refresh_tokens'"
-    )
+    latest = "SELECT max(name) FROM django_migrations WHERE app = 'portal'"
+    database.sql(f"DELETE FROM django_migrations WHERE app = 'portal' AND name = ({latest})")
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "migrations are missing")
 
@@ -147,3 +146,10 @@ def test_the_cache_table_comes_and_goes_with_its_migration(database):
     assert database.sql("SELECT to_regclass('portal_cache')") == ""
     assert database.manage("migrate", "-v0").returncode == 0
     assert database.sql("SELECT to_regclass('portal_cache')") == "portal_cache"
+
+
+def test_the_table_of_counts_comes_and_goes_with_its_migration(database):
+    assert database.manage("migrate", "portal", "0004", "-v0").returncode == 0
+    assert database.sql("SELECT to_regclass('portal_count')") == ""
+    assert database.manage("migrate", "-v0").returncode == 0
+    assert database.sql("SELECT to_regclass('portal_count')") == "portal_count"

@@ -540,7 +540,12 @@ def break_at(database, table, event):
 
 
 STEPS = {
-    "enrol": ["INSERT peers_peer", "INSERT peers_peerkey", "UPDATE peers_interface", "UPDATE peers_peer"],
+    "enrol": [
+        "INSERT peers_peerkey",
+        "UPDATE peers_interface",
+        "INSERT peers_peer",
+        "INSERT peers_auditevent",
+    ],
     "replace_key": ["UPDATE peers_peerkey", "INSERT peers_peerkey", "UPDATE peers_peer"],
     "revoke": ["UPDATE peers_peerkey", "UPDATE peers_peer"],
     "rename": ["UPDATE peers_peer"],

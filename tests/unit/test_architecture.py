@@ -108,7 +108,8 @@ MAY_IMPORT = {
     "peers.traffic": {"peers.models"},
     "peers.apps": {"peers.signals"},
     "peers.forms": FACTS | RULES | {"peers.sentences", "peers.wireguard.keys"},
-    "peers.urls": {"peers.views"},
+    "peers.limits": {"peers.models", "portal.counters", "portal.models"},
+    "peers.urls": {"peers.api.application", "peers.api.register", "peers.views"},
 }  # fmt: skip
 MODELS = {
     "peers.fields",
@@ -119,25 +120,10 @@ MODELS = {
     "portal.encryption",
     "portal.models",
 }
-API = (
-    FACTS
-    | RULES
-    | SEEN
-    | {
-        "peers.forms",
-        "peers.configuration",
-        "peers.api",
-        "peers.limits",
-        "peers.rows",
-        "peers.sentences",
-        "peers.state_queries",
-        "peers.tokens",
-        "peers.wireguard.keys",
-        "peers",
-        "portal.counters",
-        "portal.source",
-    }
-)
+API = FACTS | RULES | SEEN | {
+    "peers", "peers.api", "peers.forms", "peers.limits", "peers.rows", "peers.sentences", "peers.state_queries", "peers.tokens",
+    "peers.wireguard.keys", "portal.counters", "portal.source",
+}  # fmt: skip
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
     "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",

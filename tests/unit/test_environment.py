@@ -437,3 +437,45 @@ def test_seconds_are_at_least_one_or_zero_where_that_means_never(value):
 def test_no_administrator_has_to_be_back_from_a_confirmation_within_less_than_a_minute():
     refused = start(LATCHKEY_ADMIN_ACT_AGE="59").stderr
     assert "LATCHKEY_ADMIN_ACT_AGE must be 0, or a number of seconds, 60 to" in refused
+
+
+# --- Rates ---
+
+RATES = {"token": 600, "revoke": 600}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", RATES),
+        ("token=60", {"token": 60, "revoke": 600}),
+        ("token=0,revoke=60", {"token": 0, "revoke": 60}),
+        ("revoke=0", {"token": 600, "revoke": 0}),
+    ],
+)
+def test_rates_are_the_defaults_but_for_what_is_named(value, text, found):
+    value(text)
+    assert environment.rates("X", RATES, least={"revoke": 60}) == found
+
+
+@pytest.mark.parametrize("text", ["revoke=59", "revoke=1"])
+def test_revoking_is_never_limited_below_sixty_a_minute(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X: revoke is 0, or at least 60 a minute"):
+        environment.rates("X", RATES, least={"revoke": 60})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["60", "token", "token=", "token=-1", "token=x", "read=60", "token=1.5", "token=10000000000", "=60"],
+)
+def test_a_rate_that_makes_no_sense_is_refused(value, text):
+    value(text)
+    with pytest.raises(ImproperlyConfigured, match="X must be like"):
+        environment.rates("X", RATES, least={})
+
+
+def test_the_portal_does_not_start_with_a_rate_of_revoking_below_sixty():
+    done = start(LATCHKEY_RATE_LIMITS="revoke=59")
+    assert done.returncode != 0
+    assert "revoke is 0, or at least 60 a minute" in done.stderr
