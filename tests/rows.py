@@ -1,16 +1,16 @@
-"""Rows that tests start from: a person, an interface, a public key, a peer."""
+"""Rows that tests start from: a person, an interface, a service account, a token, a public key, a peer."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 
 from django.utils import timezone
 
 from peers import services
-from peers.models import Interface, Peer
+from peers.models import ApiToken, Interface, Peer, Scope, ServiceAccount
 from peers.wireguard import keys
 from portal.models import User
 
-_people, _interfaces = count(1), count(1)
+_people, _interfaces, _accounts = count(1), count(1), count(1)
 
 
 def person(name: str = "", **fields: object) -> User:
@@ -49,3 +49,27 @@ def peer(
     wanted = {"public_key": public_key(), "at": at or timezone.now(), **fields}
     actor = services.Actor(user=owner)
     return services.enrol(actor=actor, owner=owner, interface=on, name=name, **wanted).peer
+
+
+def account(*on: Interface, **fields: object) -> ServiceAccount:
+    """Return a new service account that may use the interfaces."""
+    made = ServiceAccount.objects.create(
+        **{"name": f"account-{next(_accounts)}", "team": "builders", **fields}
+    )
+    made.interfaces.set(on)
+    return made
+
+
+def token(holder: ServiceAccount | User, *scopes: str, **fields: object) -> tuple[ApiToken, str]:
+    """Return a new token, good for an hour and, unless ``scopes`` says less, for everything; and its text."""
+    at = timezone.now()
+    wanted = {"name": "script", "at": at, "expires_at": at + timedelta(hours=1), **fields}
+    return services.make_token(actor=services.Actor(), holder=holder, scopes=scopes or tuple(Scope), **wanted)
+
+
+def machine(
+    of: ServiceAccount, on: Interface, name: str = "build-1", at: datetime | None = None, **fields: object
+) -> Peer:
+    """Return a peer that a machine of the account has enrolled on the interface, for ever unless ``expires_at`` says less."""
+    wanted = {"actor": services.Actor(), "public_key": public_key(), "at": at or timezone.now(), **fields}
+    return services.enrol(owner=of, interface=on, name=name, **wanted).peer
