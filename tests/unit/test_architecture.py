@@ -126,7 +126,7 @@ VIEWS = FACTS | RULES | SEEN | {
     "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
-    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source", "portal.access",
+    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "peers.tokens", "portal.source", "portal.access",
     "portal.confirmation",
 }  # fmt: skip
 COMMANDS = (
