@@ -91,7 +91,9 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "interface": interface,
             "held": held,
             "grown": status == HTTPStatus.CONFLICT,
-            "sample": statuses.select_related("peer__owner").order_by("pk")[:SAMPLE] if may_see_peers else (),
+            "sample": statuses.select_related("peer__owner", "peer__service_account").order_by("pk")[:SAMPLE]
+            if may_see_peers
+            else (),
             "unknown": max(0, held - statuses.count()),
         }
         return render(request, "admin/peers/interface/release_brake.html", context, status=status)

@@ -107,6 +107,14 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         of_person = Q(owner__is_active=True, owner__access_ended_at=None) & _signed_in(at)
         return self.filter(of_account | of_person, revoked_at=None, expires_at__gt=at)
 
+    def of(self, holder: Any) -> Self:
+        """Return the tokens of a service account or of a person."""
+        return self.filter(**{"service_account" if isinstance(holder, ServiceAccount) else "owner": holder})
+
+    def with_usable(self, at: datetime) -> Self:
+        """Return the tokens with ``is_usable``: whether each acts at ``at``."""
+        return self.annotate(is_usable=Exists(ApiToken.objects.usable(at).filter(pk=OuterRef("pk"))))
+
 
 def _signed_in(at: datetime) -> Q:
     """Return the condition that the sign-in of a token's owner would keep a device on some interface at ``at``."""
@@ -141,6 +149,8 @@ class ApiToken(models.Model):
     last_used_from = models.GenericIPAddressField(null=True)
     revoked_at = models.DateTimeField(null=True)
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+
+    is_usable: bool  # of what ``with_usable`` found
 
     objects = ApiTokenQuerySet.as_manager()
 
@@ -177,3 +187,13 @@ class ApiToken(models.Model):
     def holder(self) -> Any:
         """The service account or the person that it acts for."""
         return self.service_account or self.owner
+
+    @property
+    def may(self) -> str:
+        """What it is good for, in words."""
+        return "; ".join(str(scope.label) for scope in Scope if scope in self.scopes)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has enrolled as many devices as it may."""
+        return self.use_limit is not None and self.enrolments >= self.use_limit

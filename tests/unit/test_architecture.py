@@ -104,6 +104,8 @@ MAY_IMPORT = {
     "peers.traffic": {"peers.models"},
     "peers.apps": {"peers.signals"},
     "peers.forms": FACTS | RULES | {"peers.sentences", "peers.wireguard.keys"},
+    "peers.durations": set(),
+    "peers.token_forms": FACTS | RULES | {"peers.forms"},
     "peers.urls": {"peers.views"},
 }  # fmt: skip
 MODELS = {
@@ -122,11 +124,11 @@ API = (
     | {"peers.forms", "peers.configuration", "peers.api", "peers.wireguard.keys", "portal.source"}
 )
 VIEWS = FACTS | RULES | SEEN | {
-    "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
-    "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
+    "peers.forms", "peers.configuration", "peers.limits", "peers.plots", "peers.qr", "peers.stale", "peers.token_forms", "peers.traffic", "peers.views", "peers.wireguard.config",
+    "portal.counters", "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
-    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "peers.tokens", "portal.source", "portal.access",
+    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.durations", "peers.seals", "peers.state_queries", "peers.token_forms", "peers.tokens", "portal.source", "portal.access",
     "portal.confirmation",
 }  # fmt: skip
 COMMANDS = (
