@@ -140,11 +140,11 @@ TOKEN_WORDS = {
 }
 
 
-def token_state(token: ApiToken, at: datetime) -> TokenState:
-    """Return the state at ``at`` of a token that ``with_usable`` found."""
+def token_state(token: ApiToken) -> TokenState:
+    """Return the state of a token that ``with_usable`` found."""
     if token.revoked_at is not None:
         return TokenState.REVOKED
-    if token.expires_at <= at:
+    if token.expires_at <= token.seen_at:
         return TokenState.EXPIRED
     return TokenState.USABLE if token.is_usable else TokenState.ASLEEP
 
@@ -161,9 +161,9 @@ class TokenLine:
         return TOKEN_WORDS[self.state]
 
 
-def token_lines(tokens: Iterable[ApiToken], at: datetime) -> list[TokenLine]:
-    """Return each of ``tokens``, which ``with_usable`` found, with its state at ``at``."""
-    return [TokenLine(token, token_state(token, at)) for token in tokens]
+def token_lines(tokens: Iterable[ApiToken]) -> list[TokenLine]:
+    """Return each of ``tokens``, which ``with_usable`` found, with its state."""
+    return [TokenLine(token, token_state(token)) for token in tokens]
 
 
 @dataclass(frozen=True, slots=True)

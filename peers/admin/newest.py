@@ -14,7 +14,7 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The first few, and how many more there are; ``query`` narrows the list of devices down to all of them."""
+    """The first few, and how many more there are (below zero: none); ``query`` narrows the list of devices down to all of them."""
 
     devices: list[Device]
     more: int
@@ -28,5 +28,4 @@ def newest(request: HttpRequest, peers: QuerySet[Peer], query: str) -> Newest | 
     rows = peers.select_related("interface", "owner", "service_account").order_by("-enrolled_at", "pk")
     shown = list(rows[:SHOWN])
     found = standings(Peer.objects.filter(pk__in=[peer.pk for peer in shown]), database_now())
-    more = peers.count() - SHOWN if len(shown) == SHOWN else 0
-    return Newest([Device(peer, found[peer.pk]) for peer in shown], more, query)
+    return Newest([Device(peer, found[peer.pk]) for peer in shown], peers.count() - SHOWN, query)

@@ -14,7 +14,7 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class NewestTokens:
-    """The first few, those that were not revoked before the others, and how many more there are."""
+    """The first few, those that were not revoked before the others, and how many more there are; below zero: none."""
 
     lines: list[TokenLine]
     more: int
@@ -28,5 +28,4 @@ def newest_tokens(request: HttpRequest, account: ServiceAccount) -> NewestTokens
     shown = list(
         own.with_usable(at).order_by(F("revoked_at").desc(nulls_first=True), "-made_at", "-pk")[:SHOWN]
     )
-    more = own.count() - SHOWN if len(shown) == SHOWN else 0
-    return NewestTokens(token_lines(shown, at), more)
+    return NewestTokens(token_lines(shown), own.count() - SHOWN)

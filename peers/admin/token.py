@@ -144,7 +144,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, token: ApiToken) -> str:
-        return str(TOKEN_WORDS[token_state(token, database_now())].label)
+        return str(TOKEN_WORDS[token_state(token)].label)
 
     @admin.display(description=gettext_lazy("enrolled with its limit"))
     def enrolled(self, token: ApiToken) -> str:

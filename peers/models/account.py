@@ -112,8 +112,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(**{"service_account" if isinstance(holder, ServiceAccount) else "owner": holder})
 
     def with_usable(self, at: datetime) -> Self:
-        """Return the tokens with ``is_usable``: whether each acts at ``at``."""
-        return self.annotate(is_usable=Exists(ApiToken.objects.usable(at).filter(pk=OuterRef("pk"))))
+        """Return the tokens with ``is_usable``: whether each acts at ``at``, which is kept with it as ``seen_at``."""
+        usable = Exists(ApiToken.objects.usable(at).filter(pk=OuterRef("pk")))
+        return self.annotate(is_usable=usable, seen_at=models.Value(at, models.DateTimeField()))
 
 
 def _signed_in(at: datetime) -> Q:
@@ -151,6 +152,7 @@ class ApiToken(models.Model):
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
 
     is_usable: bool  # of what ``with_usable`` found
+    seen_at: datetime
 
     objects = ApiTokenQuerySet.as_manager()
 

@@ -60,9 +60,8 @@ def _empty(request: PersonRequest, at: datetime) -> TokenForm:
 def _tokens_page(
     request: PersonRequest, form: TokenForm, *, made: ApiToken | None = None, text: str = ""
 ) -> HttpResponse:
-    at = database_now()
-    own = ApiToken.objects.of(request.user).with_usable(at).order_by("-made_at", "-pk")
-    lines = token_lines(own[:LISTED], at)
+    own = ApiToken.objects.of(request.user).with_usable(database_now()).order_by("-made_at", "-pk")
+    lines = token_lines(own[:LISTED])
     usable = [line for line in lines if line.state == TokenState.USABLE]
     context = {
         "lines": [line for line in lines if _may_act_again(line)],
