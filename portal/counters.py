@@ -44,6 +44,8 @@ class Count(NamedTuple):
 
 def count(keys: Collection[str]) -> dict[str, Count]:
     """Count one more of each key and return how many there are now; raise Away. Call it outside a transaction."""
+    if not keys:
+        return {}
     return _count_in_redis(keys) if settings.REDIS_URL else _count_in_database(keys)
 
 
