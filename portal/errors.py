@@ -11,6 +11,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from redis import RedisError
 
 RETRY_AFTER = 10  # seconds
 _JSON_PATHS = re.compile(r"/(?:api(?:/|$)|register/?$|devices/(?:link/)?[0-9a-f-]{36}/status$)")
@@ -88,13 +89,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the 500 answer, or the 503 one when the failure is that the database is away.
+    """Return the 500 answer, or the 503 one when the failure is that the database or the cache is away.
 
     Django calls this while it handles the exception. It is the one place that sees those of middlewares (a session
     that cannot be read, a user who cannot be looked up) as well as those of views.
     """
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
         return unavailable(request, _("The database cannot be reached."))
+    if isinstance(error, RedisError):
+        return unavailable(request, _("The cache cannot be reached."))
     return page(request, 500)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.utils import InterfaceError, OperationalError
 from pythonjsonlogger.json import JsonFormatter
+from redis import RedisError
 
 # A break-glass link's token stands in the path: it is as good as a password until it is used.
 _SECRET_PATH = re.compile(r"(/break-glass/)[^/\s?]+")
@@ -30,8 +31,8 @@ class Formatter(JsonFormatter):
         super().__init__("%(message)s", rename_fields={"message": "event"}, json_ensure_ascii=True)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the trace; for a database that is away one line, since every request would bring the same trace."""
-        if isinstance(ei[1], OperationalError | InterfaceError):
+        """Return the trace; for a database or a cache that is away one line, since every request would bring the same trace."""
+        if isinstance(ei[1], OperationalError | InterfaceError | RedisError):
             return f"{type(ei[1]).__name__}: {ei[1]}".strip()
         return str(super().formatException(ei))
 
