@@ -136,10 +136,13 @@ COMMANDS = (
     | RULES
     | {
         "peers.chain",
+        "peers.durations",
         "peers.forms",
         "peers.gateway",
+        "peers.management",
         "peers.seals",
         "peers.states",
+        "peers.tokens",
         "peers.wireguard",
         "portal.rounds",
     }
@@ -182,6 +185,7 @@ def within(name, wanted):
         "peers.wireguard",
         "peers.gateway",
         "peers.api",
+        "peers.management",
         "portal.access",
     } & wanted
     return name in wanted or any(name.startswith(f"{package}.") for package in packages)

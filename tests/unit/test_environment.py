@@ -437,3 +437,63 @@ def test_seconds_are_at_least_one_or_zero_where_that_means_never(value):
 def test_no_administrator_has_to_be_back_from_a_confirmation_within_less_than_a_minute():
     refused = start(LATCHKEY_ADMIN_ACT_AGE="59").stderr
     assert "LATCHKEY_ADMIN_ACT_AGE must be 0, or a number of seconds, 60 to" in refused
+
+
+# --- Rates ---
+
+RATES = {"token": 600, "read": 600, "revoke": 600}
+
+
+def rates():
+    return environment.rates("X", RATES, least={"revoke": 60})
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("", {}),
+        ("token=60", {"token": 60}),
+        (" token=60 , read=0 ", {"token": 60, "read": 0}),
+        ("revoke=60", {"revoke": 60}),
+        ("revoke=0", {"revoke": 0}),
+        ("token=1000000000", {"token": 1_000_000_000}),
+        ("token=1,token=2", {"token": 2}),
+    ],
+)
+def test_rates_are_the_defaults_but_for_what_is_named(value, text, changed):
+    value(text)
+    assert rates() == RATES | changed
+
+
+def test_rates_that_are_not_set_are_the_defaults(monkeypatch):
+    monkeypatch.delenv("X", raising=False)
+    assert rates() == RATES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token", "token=", "token=-1", "token=1.5", "token=many", "token=1000000001", "tokens=60", "=60", "token:60",
+        "token=60;read=1", "token=6 0",
+    ],
+)  # fmt: skip
+def test_a_rate_that_is_none_stops_the_start_and_says_which_there_are(value, text):
+    value(text)
+    with pytest.raises(
+        ImproperlyConfigured, match="X must be like token=60,account=600; it knows token, read, revoke"
+    ):
+        rates()
+
+
+@pytest.mark.parametrize("number", [1, 59])
+def test_revoking_is_never_limited_below_sixty_a_minute(value, number):
+    value(f"revoke={number}")
+    with pytest.raises(ImproperlyConfigured, match="revoke is 0, or at least 60 a minute"):
+        rates()
+
+
+def test_the_portal_does_not_start_with_rates_that_it_does_not_know():
+    done = start(LATCHKEY_RATE_LIMITS="tokens=60")
+    assert done.returncode != 0
+    assert "LATCHKEY_RATE_LIMITS must be like token=60,account=600" in done.stderr
+    assert start(LATCHKEY_RATE_LIMITS="token=60,person=0").returncode == 0
