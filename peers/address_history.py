@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from peers.models import AuditEvent, Interface, PeerStatus
+from peers.models import AuditEvent, Interface, PeerStatus, ServiceAccount
 from peers.receipts import REMOVED, read_back_at
 from portal.models import User
 
@@ -19,6 +19,8 @@ MOST = 1000  # times that an address was given, in one answer
 
 # What is read of a device: what gave it an address and what took it away, its name, and what gateways said.
 TOLD = Q(new__has_key="addresses") | Q(action__in=["revoke", "rename", "removed"])
+# What moves the end of a device's time and leaves its address alone; a machine renews again and again.
+MOVES = ("renew", "expire")
 
 
 class End(StrEnum):
@@ -42,7 +44,7 @@ class Spell:
 
     peer: UUID | None
     name: str
-    owner: User | None
+    holder: User | ServiceAccount | None
     interface: Interface | None
     pruned: bool
     since: datetime
@@ -50,6 +52,10 @@ class Spell:
     end: End
     on_since: datetime | None
     taken_off: tuple[datetime, ...]
+
+    @property
+    def is_a_machines(self) -> bool:
+        return isinstance(self.holder, ServiceAccount)
 
     def covers(self, at: datetime) -> bool:
         return self.since <= at and (self.until is None or at < self.until)
@@ -86,14 +92,21 @@ def history(address: IPv4Address | IPv6Address, at: datetime) -> tuple[list[Spel
     peers = list(given[: MOST + 1])
     if more := len(peers) > MOST:
         peers = list(given.filter(at__lte=at)[:MOST])
-    events = AuditEvent.objects.filter(TOLD, peer__in=set(peers)).order_by("peer_id", "at", "pk")
+    wanted = Q(TOLD, peer__in=set(peers)) | Q(pk__in=_last_moves(peers))
+    events = AuditEvent.objects.filter(wanted).order_by("peer_id", "at", "pk")
     # The device apart: joined, an event of one that was pruned would be left out.
-    events = events.select_related("person", "interface").prefetch_related("peer")
+    events = events.select_related("person", "service_account", "interface").prefetch_related("peer")
     on = _on_since(peers)
     found: list[Spell] = []
     for peer, told in groupby(events, key=lambda event: event.peer_id):
         found += _spells(list(told), _text(address), on.get(peer))
     return _bounded(found), more
+
+
+def _last_moves(peers: Iterable[UUID]) -> list[int]:
+    """Return the number of the event that last moved the end of each peer's time, of those that had it moved."""
+    moves = AuditEvent.objects.filter(action__in=MOVES, peer__in=set(peers)).exclude(new__has_key="addresses")
+    return list(moves.order_by("peer_id", "-at", "-pk").distinct("peer_id").values_list("pk", flat=True))
 
 
 def _text(address: IPv4Address | IPv6Address) -> str:
@@ -113,7 +126,7 @@ def _spells(events: Sequence[AuditEvent], text: str, on_since: datetime | None) 
     removed = sorted(read_back_at(event.at, event.new) for event in events if event.action == REMOVED)
     return [
         Spell(
-            peer=last.peer_id, name=_name(events), owner=_owner(events), interface=last.interface,
+            peer=last.peer_id, name=_name(events), holder=_holder(events), interface=last.interface,
             pruned=last.peer is None, since=span.since, until=span.until, end=span.end,
             on_since=on_since if _reaches(span, on_since) else None,
             taken_off=_of(span, removed),
@@ -140,20 +153,27 @@ def _spans(events: Sequence[AuditEvent], text: str) -> list[Span]:
     """Return the times during which the device had the address; one that was renewed in time goes on."""
     given = [event for event in events if "addresses" in event.new]
     revoked = next((event.at for event in events if event.action == "revoke"), None)
+    moved = next((event for event in reversed(events) if _moves(event)), None)
     spans: list[Span] = []
     for event, following in zip(given, [*given[1:], None], strict=True):
         if text not in event.new["addresses"]:
             continue
-        span = _span(event, following, revoked)
+        span = _span(event, following, revoked, moved)
         if spans and spans[-1].end == End.RENEWED and spans[-1].until == span.since:
             span = replace(span, since=spans.pop().since)
         spans.append(span)
     return spans
 
 
-def _span(event: AuditEvent, following: AuditEvent | None, revoked: datetime | None) -> Span:
+def _moves(event: AuditEvent) -> bool:
+    return event.action in MOVES and "addresses" not in event.new
+
+
+def _span(
+    event: AuditEvent, following: AuditEvent | None, revoked: datetime | None, moved: AuditEvent | None
+) -> Span:
     """Return how long the device had what ``event`` gave it: the first of the things that end it."""
-    expires, known = _expiry(event, following)
+    expires, known = _expiry(event, following, moved)
     ends = [
         (expires, End.EXPIRED),
         (revoked, End.REVOKED),
@@ -166,10 +186,14 @@ def _span(event: AuditEvent, following: AuditEvent | None, revoked: datetime | N
     return Span(since=event.at, until=until, end=end)
 
 
-def _expiry(event: AuditEvent, following: AuditEvent | None) -> tuple[datetime | None, bool]:
-    """Return when what ``event`` gave would expire, and whether anybody still knows."""
+def _expiry(
+    event: AuditEvent, following: AuditEvent | None, moved: AuditEvent | None
+) -> tuple[datetime | None, bool]:
+    """Return when what ``event`` gave would expire, and whether anybody still knows; ``moved`` is the last that moved it."""
     if following is not None and "expires_at" in following.old:
         return _time(following.old["expires_at"]), True
+    if following is None and moved is not None and moved.at >= event.at:
+        return (moved.at if moved.action == "expire" else _time(moved.new.get("expires_at"))), True
     if "expires_at" in event.new:
         return _time(event.new["expires_at"]), True
     return (event.peer.expires_at, True) if event.peer else (None, False)
@@ -186,8 +210,8 @@ def _name(events: Sequence[AuditEvent]) -> str:
     return next((event.new["name"] for event in reversed(events) if "name" in event.new), "")
 
 
-def _owner(events: Sequence[AuditEvent]) -> User | None:
-    return next((event.person for event in events if event.person), None)
+def _holder(events: Sequence[AuditEvent]) -> User | ServiceAccount | None:
+    return next((holder for event in events if (holder := event.person or event.service_account)), None)
 
 
 def _bounded(spells: Iterable[Spell]) -> list[Spell]:

@@ -25,9 +25,14 @@ INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 
 def peer_name(text: str) -> str:
     """Return ``text`` as a peer's name, in NFC and trimmed; raise ValidationError when it cannot be one."""
+    return name_of(text, missing=_("Give the device a name."))
+
+
+def name_of(text: str, *, missing: str) -> str:
+    """Return ``text`` as a name, in NFC and trimmed; raise ValidationError, which says ``missing`` when nothing is there."""
     name = unicodedata.normalize("NFC", text).strip()
     if not name:
-        raise ValidationError(_("Give the device a name."), code="required")
+        raise ValidationError(missing, code="required")
     if len(name) > NAME_LENGTH:
         sentence = ngettext(
             "A name is at most %(most)d character long.",

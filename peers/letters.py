@@ -1,4 +1,4 @@
-"""What is written to the owner of a device."""
+"""What is written to the owner of a device or of a token."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,9 +6,10 @@ from datetime import datetime
 
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from peers.models import Peer
+from peers.models import ApiToken, Peer
 from portal import mail
 from portal.models import User
 
@@ -27,6 +28,24 @@ def new_device(peer: Peer, *, source: str | None) -> None:
 def replaced_key(peer: Peer, *, at: datetime, source: str | None) -> None:
     """Tell the owner that the device has another key: whoever holds it is on the network."""
     _tell(peer, "mail/replaced_key.txt", _("Your device has a new key: %(name)s"), at=at, source=source)
+
+
+def new_token(token: ApiToken, *, source: str | None) -> None:
+    """Tell the owner that a token was made in their name; nothing for a service account, or without an e-mail address."""
+    if token.owner is None or not token.owner.email:
+        return
+    context = {
+        "owner": _printable(str(token.owner)),
+        "name": _printable(token.name),
+        "may": token.may,
+        "at": token.made_at,
+        "ends_at": token.expires_at,
+        "source": source,
+        "url": f"{settings.LATCHKEY_URL}{reverse('tokens')}",
+    }
+    subject = _("A token was made for your account: %(name)s") % {"name": context["name"]}
+    body = _wrapped(render_to_string("mail/new_token.txt", context))
+    mail.queue(to=token.owner.email, subject=subject[:SUBJECT_LENGTH], body=body)
 
 
 def lease_ends(person: User, peers: Sequence[Peer]) -> None:

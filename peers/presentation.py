@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from peers.models import Peer
+from peers.models import ApiToken, Peer
 from peers.states import Standing, State
 
 
@@ -113,6 +114,56 @@ class Device:
         It asks for a peer of ``with_lease``.
         """
         return None if self.peer.holder_ended_at else self.peer.signed_in_until
+
+
+class TokenState(StrEnum):
+    """Whether a token acts; ``ASLEEP``: not while its owner's sign-in is over, or while its account is suspended."""
+
+    USABLE = "usable"
+    ASLEEP = "asleep"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+TOKEN_WORDS = {
+    TokenState.USABLE: Words(_("Usable"), "", "tick", "good"),
+    TokenState.ASLEEP: Words(
+        _("Asleep"),
+        _(
+            "It works again once its owner signs in again, or once its service account is no longer suspended."
+        ),
+        "pause",
+        "waiting",
+    ),
+    TokenState.EXPIRED: Words(_("Expired"), "", "cross", "off"),
+    TokenState.REVOKED: Words(_("Revoked"), "", "cross", "off"),
+}
+
+
+def token_state(token: ApiToken) -> TokenState:
+    """Return the state of a token that ``with_usable`` found."""
+    if token.revoked_at is not None:
+        return TokenState.REVOKED
+    if token.expires_at <= token.seen_at:
+        return TokenState.EXPIRED
+    return TokenState.USABLE if token.is_usable else TokenState.ASLEEP
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLine:
+    """A token with its state, as a list shows it."""
+
+    token: ApiToken
+    state: TokenState
+
+    @property
+    def words(self) -> Words:
+        return TOKEN_WORDS[self.state]
+
+
+def token_lines(tokens: Iterable[ApiToken]) -> list[TokenLine]:
+    """Return each of ``tokens``, which ``with_usable`` found, with its state."""
+    return [TokenLine(token, token_state(token)) for token in tokens]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ ENDED = {
     "suspend": _("Suspended at %(at)s"),
     "access_ended": _("Access ended at %(at)s"),
     "groups_changed": _("Groups changed at %(at)s"),
+    "change_account": _("Service account changed at %(at)s"),
+    "expire": _("Expired at %(at)s"),
     "expired": _("Expired at %(at)s"),
     DUE: _("Sign-in over at %(at)s"),
 }

@@ -12,7 +12,7 @@ from peers.models import AuditEvent, Peer, PeerStatus
 
 REMOVED = "removed"
 DUE = "due"  # what ends a device's time without anybody's act: its expiry, or its owner's sign-in being over
-OF_PEER = ("revoke", "suspend")
+OF_PEER = ("revoke", "suspend", "expire")
 OF_PERSON = ("suspend", "access_ended", "groups_changed")
 
 
@@ -40,8 +40,8 @@ class Receipt:
 def cause() -> Case:
     """Return, for each ``removed`` among audit events, the act that barred the device as ``{action, at}``; null: none did.
 
-    It is the latest one on the device, its owner or, for a replaced key, that key, unless an earlier receipt of the same
-    gateway for the same key had answered it already.
+    It is the latest one on the device, its owner or its service account or, for a replaced key, that key, unless an earlier
+    receipt of the same gateway for the same key had answered it already.
     """
     outer = {name: OuterRef(OuterRef(name)) for name in ("peer", "gateway", "old")}
     answered = AuditEvent.objects.filter(
@@ -50,7 +50,10 @@ def cause() -> Case:
     replaced = Q(action="replace_key", old__public_key=OuterRef("old__public_key"))
     on_peer = Q(Q(action__in=OF_PEER) | replaced, peer=OuterRef("peer"))
     on_person = Q(action__in=OF_PERSON, peer=None, person=OuterRef("person"))
-    acts = AuditEvent.objects.filter(on_peer | on_person, ~Exists(answered), at__lte=OuterRef("at"))
+    barring = Q(action="suspend") | Q(action="change_account", old__has_key="interfaces")
+    on_account = Q(barring, peer=None, service_account=OuterRef("service_account"))
+    barred = on_peer | on_person | on_account
+    acts = AuditEvent.objects.filter(barred, ~Exists(answered), at__lte=OuterRef("at"))
     # Plus nothing: an index in the order of ``id`` would be walked to its very end where there is no such act.
     latest = acts.order_by((F("id") + 0).desc()).values_list(JSONObject(action="action", at="at"))[:1]
     return Case(When(action=REMOVED, then=Subquery(latest)), default=None)

@@ -25,10 +25,12 @@ FIRST = bytes(32)  # what the first seal follows
 LATE = timedelta(hours=1)
 LOCK = 0x5EA1_A0D1
 VERSION = "latchkey audit seal 1"
+# Of these a seal says nothing where they are absent, which they were before machines acted: its digest stays the same.
+LATER = ("token_id", "service_account_id")
 # What a seal covers of an event, in no order: a column that a later release adds is not among them.
 COLUMNS = (
     "id", "at", "actor_kind", "actor_id", "gateway", "action", "peer_id", "interface_id", "person_id", "source", "old", "new",
-    "reason",
+    "reason", *LATER,
 )  # fmt: skip
 
 # First those that may be unsealed, then which of them are: asked at once, PostgreSQL would walk the whole audit by its ids.
@@ -77,7 +79,8 @@ def digest_of(previous: bytes, sealed_at: datetime, events: Iterable[dict[str, A
 
 def line(event: dict[str, Any]) -> bytes:
     """Return the event as a seal covers it: a line of ASCII that depends on nothing but its values."""
-    plain = {**event, "at": text(event["at"]), "peer_id": str(event["peer_id"]) if event["peer_id"] else None}
+    there = {name: value for name, value in event.items() if name not in LATER or value is not None}
+    plain = {**there, "at": text(event["at"]), "peer_id": str(event["peer_id"]) if event["peer_id"] else None}
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

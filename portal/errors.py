@@ -91,15 +91,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the 500 answer, or the 503 one when the failure is that the database is away, or the cache.
+    """Return the 500 answer, or the 503 one when the failure is that the database or the cache is away.
 
     Django calls this while it handles the exception. It is the one place that sees those of middlewares (a session
     that cannot be read, a user who cannot be looked up) as well as those of views.
     """
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
         return unavailable(request, _("The database cannot be reached."))
-    if isinstance(sys.exc_info()[1], RedisError):
-        return unavailable(request, _("Requests cannot be counted at the moment. Try again later."))
+    if isinstance(error, RedisError):
+        return unavailable(request, _("The cache cannot be reached."))
     return page(request, 500)
 
 

@@ -130,6 +130,7 @@ class Stack:
             self._run("access", WEB, [sys.executable, "manage.py", "revalidate", "--loop"])
             self._run("leases", WEB, [sys.executable, "manage.py", "warn_of_leases", "--loop"])
             self._run("seals", WEB, [sys.executable, "manage.py", "seal_audit", "--loop"])
+            self._run("unused", WEB, [sys.executable, "manage.py", "expire_unused", "--loop"])
             self._await(self._answers, "portal")
         with step(f"Gateway, as {GATEWAY}, {self._where()}"):
             self._await(lambda: self._heartbeat() > started_at, "gateway")

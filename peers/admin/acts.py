@@ -31,6 +31,12 @@ class ReasonForm(forms.Form):
         return reason
 
 
+class ForTheAuditForm(ReasonForm):
+    """Of what has no owner who would read it."""
+
+    reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("For the audit."))
+
+
 class RestoreForm(ReasonForm):
     reason = forms.CharField(label=_("Reason"), max_length=200, required=False, help_text=_("For the audit."))
 

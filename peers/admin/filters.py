@@ -7,17 +7,18 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from peers.models import Peer, PeerStatus
+from peers.models import ApiToken, Peer, PeerStatus, ServiceAccount
 from peers.presentation import WORDS
 from peers.state_queries import in_state
 from peers.states import State, database_now
 from portal.models import User
 
 Choices = list[tuple[str, Any]]  # a value and its word, which may be translated later
+LISTED = 50  # service accounts to choose from
 NEVER = "never"
 SINCE = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 SINCE_WORDS: Choices = [
@@ -69,25 +70,67 @@ class HandshakeFilter(Filter):
         return queryset.filter(Exists(seen.filter(latest_handshake__gt=_since(chosen))))
 
 
-class OwnerFilter(Filter):
-    """The devices of one person, to whom their page links: there are too many people for a list."""
+class LinkedFilter(Filter):
+    """The rows of one other, to whom its page links: there are too many of those for a list."""
 
-    title = _("owner")
-    parameter_name = "owner__id__exact"
+    row: type[Model]
+    column: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         value = self.value()
         if value is None:
             return []
-        known = User.objects.filter(pk=value).first() if value.isdecimal() and len(value) < 19 else None
+        rows = self.row._default_manager  # noqa: SLF001  # Django's documented API
+        known = rows.filter(pk=value).first() if value.isdecimal() and len(value) < 19 else None
         return [(value, str(known))] if known else []
 
     def has_output(self) -> bool:
         return self.value() is not None
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Peer]) -> QuerySet[Peer]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.chosen()
-        return queryset if chosen is None else queryset.filter(owner=int(chosen))
+        return queryset if chosen is None else queryset.filter(**{self.column: int(chosen)})
+
+
+class OwnerFilter(LinkedFilter):
+    title = _("owner")
+    parameter_name = "owner__id__exact"
+    row, column = User, "owner"
+
+
+class TokenFilter(LinkedFilter):
+    """The devices that were last enrolled with one token."""
+
+    title = _("token")
+    parameter_name = "token__id__exact"
+    row, column = ApiToken, "token"
+
+
+class AccountFilter(Filter):
+    """The machines of one service account, of any, or none of them."""
+
+    title = _("service account")
+    parameter_name = "service_account"
+    ANY, NONE = "any", "none"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        accounts = ServiceAccount.objects.order_by("name")
+        shown = list(accounts.values_list("pk", "name")[:LISTED])
+        value = self.value() or ""
+        if value.isdecimal() and len(value) < 19 and int(value) not in dict(shown):
+            shown += accounts.filter(pk=value).values_list("pk", "name")
+        if not shown:
+            return []
+        kinds: Choices = [(self.ANY, _("any service account")), (self.NONE, _("none: of people"))]
+        return [*kinds, *((str(pk), name) for pk, name in shown)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.chosen()
+        if chosen is None:
+            return queryset
+        if chosen in (self.ANY, self.NONE):
+            return queryset.filter(service_account__isnull=chosen == self.NONE)
+        return queryset.filter(service_account=int(chosen))
 
 
 class GroupFilter(Filter):

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import models
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -14,6 +15,7 @@ from django.utils.translation import gettext, ngettext
 
 from peers import services
 from peers.admin.read_only import actor
+from peers.durations import DurationField
 from peers.models import GatewayStatus, Interface, PeerStatus
 from portal.confirmation import begins_act
 
@@ -34,6 +36,7 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "name", "public_key", "endpoint", "listen_port", "ipv4_pool", "ipv6_pool", "dns", "client_allowed_ips", "mtu",
         "persistent_keepalive", "use_preshared_keys", "lease", "address_rest", "device_limit", "enrol_groups",
     ]  # fmt: skip
+    formfield_overrides = {models.DurationField: {"form_class": DurationField}}
     # Others would change every address, or what every client believes.
     readonly_fields = ["name", "public_key", "ipv4_pool", "ipv6_pool"]
 
@@ -91,7 +94,9 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "interface": interface,
             "held": held,
             "grown": status == HTTPStatus.CONFLICT,
-            "sample": statuses.select_related("peer__owner").order_by("pk")[:SAMPLE] if may_see_peers else (),
+            "sample": statuses.select_related("peer__owner", "peer__service_account").order_by("pk")[:SAMPLE]
+            if may_see_peers
+            else (),
             "unknown": max(0, held - statuses.count()),
         }
         return render(request, "admin/peers/interface/release_brake.html", context, status=status)

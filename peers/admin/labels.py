@@ -5,18 +5,28 @@ from typing import Any
 from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
-from peers.models import AuditEvent, GatewayStatus, Interface, Peer
+from peers.models import ApiToken, AuditEvent, GatewayStatus, Interface, Peer, ServiceAccount
 from portal.models import User
 
 # To the type checker a lazy translation is neither a text nor django.utils.functional.Promise.
 MODELS: dict[type[Model], tuple[Any, Any]] = {
+    ApiToken: (_("token"), _("tokens")),
     AuditEvent: (_("audit event"), _("audit events")),
     GatewayStatus: (_("gateway status"), _("gateway statuses")),
     Interface: (_("interface"), _("interfaces")),
     Peer: (_("peer"), _("peers")),
+    ServiceAccount: (_("service account"), _("service accounts")),
     User: (_("user"), _("users")),
 }
 COLUMNS: dict[type[Model], dict[str, Any]] = {
+    ApiToken: {
+        "name": _("name"),
+        "made_at": _("made at"),
+        "made_by": _("made by"),
+        "expires_at": _("expires at"),
+        "revoked_at": _("revoked at"),
+        "revoked_by": _("revoked by"),
+    },
     AuditEvent: {
         "actor_kind": _("actor kind"),
         "interface": _("interface"),
@@ -70,6 +80,18 @@ COLUMNS: dict[type[Model], dict[str, Any]] = {
         "revoked_at": _("revoked at"),
         "revoked_by": _("revoked by"),
         "revoke_reason": _("revoke reason"),
+    },
+    ServiceAccount: {
+        "name": _("name"),
+        "team": _("team"),
+        "interfaces": _("interfaces"),
+        "device_limit": _("device limit"),
+        "default_ttl": _("a machine stays for"),
+        "max_ttl": _("at most"),
+        "idle_after": _("idle after"),
+        "source_networks": _("source networks"),
+        "suspended_at": _("suspended at"),
+        "suspend_reason": _("suspend reason"),
     },
     User: {
         "is_active": _("is active"),

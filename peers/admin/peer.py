@@ -18,9 +18,9 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from peers.admin import search
+from peers.admin import links, search
 from peers.admin.acts import RESTORE, REVOKE, SUSPEND, Act, perform
-from peers.admin.filters import HandshakeFilter, OwnerFilter, StateFilter
+from peers.admin.filters import AccountFilter, HandshakeFilter, OwnerFilter, StateFilter, TokenFilter
 from peers.admin.read_only import ReadOnlyAdmin, origin
 from peers.diagnosis import diagnose
 from peers.facts import gather
@@ -30,6 +30,8 @@ from peers.receipt_words import told
 from peers.receipts import receipts
 from peers.states import Standing, State, database_now, standing, standings
 from portal.confirmation import begins_act
+
+HOLDERS = ("owner", "service_account", "interface")  # what is said of a device beside its name
 
 
 class PeerChangeList(ChangeList):
@@ -47,17 +49,27 @@ class PeerChangeList(ChangeList):
 @admin.register(Peer)
 class PeerAdmin(ReadOnlyAdmin):
     list_display = [
-        "name", "owner", "interface", "platform", "state", "first_address", "latest_handshake", "enrolled_at", "why_link",
+        "name", "held_by", "interface", "platform", "state", "first_address", "latest_handshake", "enrolled_at", "why_link",
     ]  # fmt: skip
-    list_filter = [StateFilter, "interface", "platform", HandshakeFilter, OwnerFilter]
-    list_select_related = ["owner", "interface"]
+    list_filter = [
+        StateFilter,
+        "interface",
+        "platform",
+        HandshakeFilter,
+        AccountFilter,
+        OwnerFilter,
+        TokenFilter,
+    ]
+    list_select_related = ["owner", "service_account", "token", "interface"]
     search_fields = ["name"]  # for Django to show the box; ``search`` says what is found
-    search_help_text = gettext_lazy("Name, owner, address, or public key (whole or its first 8 characters)")
+    search_help_text = gettext_lazy(
+        "Name, owner, service account, address, or public key (whole or its first 8 characters)"
+    )
     ordering = ["-enrolled_at", "pk"]
     sortable_by = ["name", "interface", "platform", "enrolled_at"]
     actions = ["revoke_selected", "suspend_selected", "restore_selected"]
     fields = [
-        "name", "owner", "interface", "platform", "state", "problem", "all_addresses", "public_key", "latest_handshake", "endpoint",
+        "name", "holder", "token_link", "interface", "platform", "state", "problem", "all_addresses", "public_key", "latest_handshake", "endpoint",
         "traffic", "enrolled_at", "expires_at", "suspended_at", "suspend_reason", "revoked_at", "revoked_by", "revoke_reason", "taken_off",
     ]  # fmt: skip
     readonly_fields = [str(name) for name in fields]
@@ -119,7 +131,7 @@ class PeerAdmin(ReadOnlyAdmin):
             raise BadRequest from None
 
     def _of_selected(self, request: HttpRequest, act: Act, queryset: QuerySet[Peer]) -> HttpResponse | None:
-        peers = list(queryset.select_related("owner", "interface"))
+        peers = list(queryset.select_related(*HOLDERS))
         if len(peers) > self.list_max_show_all:
             sentence = _("Select at most %(count)d devices at a time.") % {"count": self.list_max_show_all}
             self.message_user(request, sentence, "ERROR")
@@ -129,7 +141,7 @@ class PeerAdmin(ReadOnlyAdmin):
     def _of_one(self, request: HttpRequest, act: Act, pk: UUID, *, allowed: bool) -> HttpResponse:
         if not allowed:
             raise PermissionDenied
-        peer = get_object_or_404(Peer.objects.select_related("owner", "interface"), pk=pk)
+        peer = get_object_or_404(Peer.objects.select_related(*HOLDERS), pk=pk)
         back = origin(
             request, _page_of(peer) if self.has_view_permission(request) else reverse("admin:index")
         )
@@ -156,7 +168,7 @@ class PeerAdmin(ReadOnlyAdmin):
         """Say why the device is not connected, one condition after another."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        peer = get_object_or_404(Peer.objects.select_related("owner", "interface"), pk=pk)
+        peer = get_object_or_404(Peer.objects.select_related(*HOLDERS), pk=pk)
         at = database_now()
         context = {
             **self.admin_site.each_context(request), "title": _("Why is it not connected?"), "opts": self.opts, "peer": peer,
@@ -174,6 +186,20 @@ class PeerAdmin(ReadOnlyAdmin):
         return super().render_change_form(request, context, *rest, **options)
 
     # --- Columns ---
+
+    @admin.display(description=gettext_lazy("person or service account"))
+    def held_by(self, peer: Peer) -> str:
+        if peer.token is None:
+            return str(peer.holder)
+        return format_html("{}<br><small>{}…</small>", peer.holder, peer.token.beginning)
+
+    @admin.display(description=gettext_lazy("person or service account"))
+    def holder(self, peer: Peer) -> str:
+        return links.to(peer.holder)
+
+    @admin.display(description=gettext_lazy("enrolled with the token"))
+    def token_link(self, peer: Peer) -> str:
+        return links.to(peer.token) if peer.token else "–"
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, peer: Peer) -> str:

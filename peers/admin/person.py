@@ -5,7 +5,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
@@ -17,14 +16,12 @@ from peers import services
 from peers.admin import asked, groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
 from peers.admin.filters import GroupFilter, SignedInFilter
+from peers.admin.newest import newest
 from peers.admin.read_only import ReadOnlyAdmin, actor, origin
 from peers.models import Peer
-from peers.presentation import Device
-from peers.states import database_now, standings
+from peers.states import database_now
 from portal.confirmation import begins_act
 from portal.models import HeldLoss, User
-
-SHOWN = 50  # devices on a person's page
 
 
 @admin.register(User)
@@ -107,12 +104,10 @@ class UserAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         obj = options.get("obj")
         if obj is not None:
-            sees_devices = request.user.has_perm("peers.view_peer")
             decides = self.has_suspend_permission(request)
             context["loss_held"] = decides and HeldLoss.objects.filter(person=obj).exists()
             context["may_suspend"] = decides and obj.pk != request.user.pk
-            context["devices"] = _devices(Peer.objects.filter(owner=obj)) if sees_devices else None
-            context["more"] = Peer.objects.filter(owner=obj).count() - SHOWN
+            context["newest"] = newest(request, Peer.objects.filter(owner=obj), f"owner__id__exact={obj.pk}")
         return super().render_change_form(request, context, *rest, **options)
 
     def _person(self, request: HttpRequest, pk: int) -> User:
@@ -138,10 +133,3 @@ class UserAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             return origin(request, reverse("admin:index"))
         return origin(request, reverse("admin:portal_user_change", args=[person.pk]))
-
-
-def _devices(peers: QuerySet[Peer]) -> list[Device]:
-    """Return the newest of ``peers``, each with its standing."""
-    shown = list(peers.select_related("interface", "owner").order_by("-enrolled_at", "pk")[:SHOWN])
-    found = standings(Peer.objects.filter(pk__in=[peer.pk for peer in shown]), database_now())
-    return [Device(peer, found[peer.pk]) for peer in shown]

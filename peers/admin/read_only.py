@@ -1,4 +1,4 @@
-"""A model that is looked at in the admin and changed elsewhere."""
+"""Models in the admin: lists that look up no more than they offer, and models that are changed elsewhere."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +17,8 @@ EXACTLY = ("", "__exact", "__id__exact", "__isempty")
 WITHIN = ("", "__gte", "__lt", "__year", "__month", "__day")
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A list to search and filter, and a page a row.
+class NarrowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A list to search and filter, and a page a row, none of which is deleted.
 
     Of what an address can ask for only what the filters themselves offer is looked up: Django would compare any column of
     the model, and a secret one gives itself away letter by letter.
@@ -28,12 +28,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_facets = admin.ShowFacets.NEVER  # each is a count over the whole table
     list_max_show_all = 100
     view_on_site = False  # the owner's page is the owner's alone
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -59,6 +53,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 yield from getattr(name, "parameters", ())
         if self.date_hierarchy:
             yield from (self.date_hierarchy + ending for ending in WITHIN)
+
+
+class ReadOnlyAdmin(NarrowAdmin):
+    """The same of what is looked at in the admin and changed elsewhere."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 def actor(request: HttpRequest) -> services.Actor:

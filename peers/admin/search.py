@@ -7,7 +7,7 @@ from operator import and_
 
 from django.db.models import Q, QuerySet
 
-from peers.models import Interface, Peer, PeerKey
+from peers.models import Interface, Peer, PeerKey, ServiceAccount
 from portal.models import User
 
 # As logs and pages shorten a key, or more of it.
@@ -15,7 +15,7 @@ BEGINNING_OF_A_KEY = re.compile(r"[A-Za-z0-9+/]{8,43}=?")
 
 
 def found(peers: QuerySet[Peer], text: str) -> QuerySet[Peer]:
-    """Return the peers with this address or key (its first 8 characters will do), or with every word in name or owner."""
+    """Return the peers with this address or key (its first 8 characters will do), or with every word in name or holder."""
     words = text.split()
     if not words:
         return peers
@@ -27,9 +27,11 @@ def found(peers: QuerySet[Peer], text: str) -> QuerySet[Peer]:
 
 
 def _by_word(word: str) -> Q:
-    # The people on their own: there are fewer of them than devices, and each is compared once.
+    # People and accounts on their own: there are fewer of them than devices, and each is compared once.
     owners = User.objects.filter(Q(name__icontains=word) | Q(email__icontains=word) | Q(sub__icontains=word))
-    return Q(name__icontains=word) | Q(owner__in=owners.values("pk"))
+    accounts = ServiceAccount.objects.filter(name__icontains=word)
+    held = Q(owner__in=owners.values("pk")) | Q(service_account__in=accounts.values("pk"))
+    return Q(name__icontains=word) | held
 
 
 def _by_address(text: str) -> Q:

@@ -1,6 +1,7 @@
 """Who calls: the bearer of a token. A cookie never says so."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import cast
@@ -75,7 +76,7 @@ class Bearer(HttpBearer):
 def _token(text: str, address: str | None) -> ApiToken:
     """Return the usable token; of one that is none nobody learns why."""
     found = _shown(text) if 0 < len(text) <= LONGEST else None
-    if found is None or not found.is_usable(timezone.now()):
+    if found is None or not _acts(found, timezone.now()):
         if text:
             _count_bad(address)
         sentence = _("Send a valid token as “Authorization: Bearer …”.")
@@ -89,6 +90,12 @@ def _shown(text: str) -> ApiToken | None:
         token.service_account = account
         return cast("ApiToken", token)
     return None
+
+
+def _acts(token: ApiToken, at: datetime) -> bool:
+    if token.service_account is not None:
+        return token.acts_for_account(at)
+    return ApiToken.objects.usable(at).filter(pk=token.pk).exists()
 
 
 def _count_bad(address: str | None) -> None:

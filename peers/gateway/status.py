@@ -7,7 +7,7 @@ from typing import Any
 
 from peers import audit
 from peers.gateway.gather import AS_TEXT
-from peers.models import CONNECTED_WITHIN, AuditEvent, Interface, PeerStatus
+from peers.models import CONNECTED_WITHIN, AuditEvent, Interface, Peer, PeerStatus
 from peers.wireguard.state import ObservedPeer
 
 COUNTERS_EVERY = timedelta(minutes=1)
@@ -174,22 +174,28 @@ def receipts(
     ended: Mapping[str, Ended],
     read_at: datetime,
 ) -> None:
-    """Write one audit event for each key, with its peer, that is off the interface: read back as gone when, and when due.
+    """Write one audit event for each key, with its peer, that is off the interface: whose, read back as gone when, and when due.
 
     ``read_at`` is the moment of those that no deadline took off before. The event's own time is when it was written,
     which is later, and much later where the database was away.
     """
-    actor = audit.Actor(gateway=gateway).columns()
+    actor, holders = audit.Actor(gateway=gateway).columns(), _holders(removed.values())
     AuditEvent.objects.bulk_create(
         [
             AuditEvent(
                 action="removed", interface=interface, peer_id=peer, old={"public_key": key},
-                new=_moments(ended.get(key), read_at), **actor,
+                new=_moments(ended.get(key), read_at), **actor, **holders.get(peer, {}),
             )
             for key, peer in removed.items()
         ],
         AT_ONCE,
     )  # fmt: skip
+
+
+def _holders(peers: Iterable[str]) -> dict[str, dict[str, int | None]]:
+    """Return by the peer's id whose it is; nothing for one that was pruned."""
+    rows = Peer.objects.filter(pk__in=set(peers)).values_list(AS_TEXT("pk"), "owner_id", "service_account_id")
+    return {peer: {"person_id": owner, "service_account_id": account} for peer, owner, account in rows}
 
 
 def _moments(end: Ended | None, read_at: datetime) -> dict[str, str]:

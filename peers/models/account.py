@@ -1,18 +1,18 @@
 """Who machines are: service accounts, and the tokens with which programs act for an account or for a person."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Least, Now
 from django.utils.translation import gettext_lazy as _
 from netfields import CidrAddressField, NetManager
 
 from peers.models.interface import LONGEST, Interface
-from portal.models import FAR, User
+from portal.models import FAR
 
 SHORTEST_TTL = timedelta(seconds=60)
 # A session in use shakes hands every two minutes, so an earlier end would cut what is in use.
@@ -97,6 +97,36 @@ class Scope(models.TextChoices):
     REVOKE = "peers:revoke", _("revoke")
 
 
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self, at: datetime) -> Self:
+        """Return the tokens that act at ``at``: neither revoked nor over, and of an account or a person with access.
+
+        A person's token lasts as long as their sign-in would keep a device on any interface.
+        """
+        of_account = Q(service_account__isnull=False, service_account__suspended_at=None)
+        of_person = Q(owner__is_active=True, owner__access_ended_at=None) & _signed_in(at)
+        return self.filter(of_account | of_person, revoked_at=None, expires_at__gt=at)
+
+    def of(self, holder: Any) -> Self:
+        """Return the tokens of a service account or of a person."""
+        return self.filter(**{"service_account" if isinstance(holder, ServiceAccount) else "owner": holder})
+
+    def with_usable(self, at: datetime) -> Self:
+        """Return the tokens with ``is_usable``: whether each acts at ``at``, which is kept with it as ``seen_at``."""
+        usable = Exists(ApiToken.objects.usable(at).filter(pk=OuterRef("pk")))
+        return self.annotate(is_usable=usable, seen_at=models.Value(at, models.DateTimeField()))
+
+
+def _signed_in(at: datetime) -> Q:
+    """Return the condition that the sign-in of a token's owner would keep a device on some interface at ``at``."""
+    ends = models.ExpressionWrapper(
+        OuterRef("owner__signed_in_at") + Least(F("lease"), OuterRef("owner__lease_limit")),
+        output_field=models.DateTimeField(),
+    )
+    endless = Q(Exists(Interface.objects.filter(lease=None)), owner__lease_limit=None)
+    return endless | Q(Exists(Interface.objects.alias(ends=ends).filter(ends__gt=at)))
+
+
 class ApiToken(models.Model):
     """A secret with which a program acts, for a service account or for a person; of itself only its hash is kept.
 
@@ -120,6 +150,11 @@ class ApiToken(models.Model):
     last_used_from = models.GenericIPAddressField(null=True)
     revoked_at = models.DateTimeField(null=True)
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+
+    is_usable: bool  # of what ``with_usable`` found
+    seen_at: datetime
+
+    objects = ApiTokenQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -155,26 +190,18 @@ class ApiToken(models.Model):
         """The service account or the person that it acts for."""
         return self.service_account or self.owner
 
-    def is_usable(self, at: datetime) -> bool:
-        """Say whether it acts at ``at``: neither revoked nor over, and its account or its person has access.
+    @property
+    def may(self) -> str:
+        """What it is good for, in words."""
+        return "; ".join(str(scope.label) for scope in Scope if scope in self.scopes)
 
-        A person's lasts as long as their sign-in would keep a device on some interface.
-        """
-        if self.revoked_at is not None or self.expires_at <= at:
-            return False
-        if self.service_account is not None:
-            return self.service_account.suspended_at is None
-        owner = self.owner
-        if owner is None or not owner.is_active or owner.access_ended_at is not None:
-            return False
-        leases = Interface.objects.values_list("lease", flat=True)
-        ends = (_lease_end(owner, lease) for lease in leases)
-        return any(end is None or end > at for end in ends)
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has enrolled as many devices as it may."""
+        return self.use_limit is not None and self.enrolments >= self.use_limit
 
-
-def _lease_end(person: User, lease: timedelta | None) -> datetime | None:
-    """Return when the person's sign-in runs out on an interface with this lease; None: it does not."""
-    limits = [limit for limit in (lease, person.lease_limit) if limit is not None]
-    if not limits:
-        return None
-    return person.signed_in_at + min(limits) if person.signed_in_at else datetime.min.replace(tzinfo=UTC)
+    def acts_for_account(self, at: datetime) -> bool:
+        """Say what ``usable`` says of a token of a service account; its row and the account's are all that takes."""
+        account = self.service_account
+        over = self.revoked_at is not None or self.expires_at <= at
+        return account is not None and account.suspended_at is None and not over

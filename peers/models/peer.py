@@ -87,7 +87,7 @@ class PeerQuerySet(models.QuerySet["Peer"]):
             Q(expires_at=None) | Q(expires_at__gt=F("signed_in_until")), warning_from__lte=at
         ).order_by("signed_in_until", "name", "pk")
 
-    def holding(self, at: datetime) -> Self:
+    def holding(self, at: datetime | models.Expression) -> Self:
         """Return the peers that count towards the device limit at ``at``: neither revoked nor expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
 

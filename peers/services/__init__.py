@@ -6,7 +6,7 @@ from peers.services.changes import configure, rename, restore, revoke, suspend
 from peers.services.enrolment import Enrolled, enrol, replace_key
 from peers.services.interfaces import SETTINGS, release_brake, save_interface
 from peers.services.leases import warn_of_leases
-from peers.services.links import make_link, redeem
+from peers.services.links import make_link, owner_of_link, redeem
 from peers.services.machines import end_of, expire_unused, renew
 from peers.services.people import away_too_long, restore_person, suspend_person
 from peers.services.pruning import prunable, prune
@@ -23,15 +23,18 @@ from peers.services.refused import (
     NotReady,
     PeerLimit,
     Refused,
+    TokenLimit,
+    TokenTooLong,
     TtlMissing,
     TtlTooLong,
     UseLimit,
 )
 from peers.services.rotation import Rotated, rotate_encryption_keys
-from peers.services.tokens import make_token, note_use, revoke_token
+from peers.services.tokens import MOST_OF_PERSON, longest_of, make_token, note_use, revoke_token
 
 __all__ = [
     "ACCOUNT_SETTINGS",
+    "MOST_OF_PERSON",
     "SETTINGS",
     "Actor",
     "Enrolled",
@@ -48,6 +51,8 @@ __all__ = [
     "PeerLimit",
     "Refused",
     "Rotated",
+    "TokenLimit",
+    "TokenTooLong",
     "TtlMissing",
     "TtlTooLong",
     "UseLimit",
@@ -56,9 +61,11 @@ __all__ = [
     "end_of",
     "enrol",
     "expire_unused",
+    "longest_of",
     "make_link",
     "make_token",
     "note_use",
+    "owner_of_link",
     "prunable",
     "prune",
     "redeem",

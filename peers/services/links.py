@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import QuerySet
 
 from peers.audit import Actor, record
 from peers.models import EnrolLink, Interface, Peer
@@ -62,14 +63,23 @@ def redeem(
     return enrolled
 
 
+def owner_of_link(*, token: str, at: datetime) -> User:
+    """Return in whose name the link enrols; raise LinkInvalid."""
+    if (seen := _links(token, at).select_related("owner").first()) is None:
+        raise LinkInvalid
+    return seen.owner
+
+
+def _links(token: str, at: datetime) -> QuerySet[EnrolLink]:
+    """Return the link, if there is one that works at ``at``."""
+    live = {"expires_at__gt": at, "session__expire_date__gt": at, "owner__is_active": True}
+    return EnrolLink.objects.filter(token_hash=digest(token), **live)
+
+
 def _live(token: str, at: datetime) -> EnrolLink:
     """Return the link, locked with its owner, so that of two who redeem it at once the second finds it used."""
-    live = {"expires_at__gt": at, "session__expire_date__gt": at, "owner__is_active": True}
-    links = EnrolLink.objects.filter(token_hash=digest(token), **live)
-    if (seen := links.select_related("owner").first()) is None:
-        raise LinkInvalid
-    _queue(seen.owner)
-    locked = links.select_for_update(of=("self",)).select_related("owner", "interface", "peer")
+    _queue(owner_of_link(token=token, at=at))
+    locked = _links(token, at).select_for_update(of=("self",)).select_related("owner", "interface", "peer")
     if (link := locked.first()) is None:
         raise LinkInvalid
     return link

@@ -64,6 +64,14 @@ class UseLimit(Refused):
     message = _("This token has enrolled as many devices as it may.")
 
 
+class TokenLimit(Refused):
+    code = "token_limit"
+
+
+class TokenTooLong(Refused):
+    code = "token_too_long"
+
+
 class Expired(Refused):
     code = "expired"
     message = _("The time of this device is over. Enrol it again.")

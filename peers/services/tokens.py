@@ -5,14 +5,19 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import ngettext
 
+from peers import letters
 from peers.audit import Actor, record
 from peers.models import ApiToken, Peer, ServiceAccount
 from peers.services.changes import revoke
+from peers.services.refused import TokenLimit, TokenTooLong
 from peers.tokens import beginning, digest, generate
 from portal.models import User
 
 NOTE_EVERY = timedelta(minutes=1)
+LONGEST_OF_ACCOUNT, LONGEST_OF_PERSON = timedelta(days=3650), timedelta(days=90)
+MOST_OF_PERSON = 10  # usable tokens
 
 
 @transaction.atomic
@@ -26,7 +31,11 @@ def make_token(
     expires_at: datetime,
     use_limit: int | None = None,
 ) -> tuple[ApiToken, str]:
-    """Return a new token of the account's or the person's, and its text, which is kept nowhere."""
+    """Return a new token of the account's or the person's, and its text, which is kept nowhere.
+
+    A person is written to. Raises TokenTooLong, and TokenLimit for a person who has as many as they may.
+    """
+    _within_limits(holder, at, expires_at)
     text = generate()
     of = {"service_account": holder} if isinstance(holder, ServiceAccount) else {"owner": holder}
     token = ApiToken.objects.create(
@@ -40,7 +49,34 @@ def make_token(
         "expires_at": expires_at.isoformat(),
     }
     record("make_token", actor, token, new=new | ({"use_limit": use_limit} if use_limit else {}))
+    letters.new_token(token, source=actor.source)
     return token, text
+
+
+def longest_of(holder: ServiceAccount | User) -> timedelta:
+    """Return how long a token of the account's or the person's lasts at most."""
+    return LONGEST_OF_ACCOUNT if isinstance(holder, ServiceAccount) else LONGEST_OF_PERSON
+
+
+def _within_limits(holder: ServiceAccount | User, at: datetime, expires_at: datetime) -> None:
+    longest = longest_of(holder)
+    if expires_at > at + longest:
+        sentence = ngettext(
+            "A token lasts at most %(days)d day.", "A token lasts at most %(days)d days.", longest.days
+        )
+        raise TokenTooLong(sentence % {"days": longest.days})
+    if isinstance(holder, ServiceAccount):
+        return
+    User.objects.select_for_update(no_key=True).get(
+        pk=holder.pk
+    )  # one after the other, so that the limit holds
+    if ApiToken.objects.of(holder).usable(at).count() >= MOST_OF_PERSON:
+        sentence = ngettext(
+            "%(limit)d token is the most you may have. Revoke one that you no longer use.",
+            "%(limit)d tokens are the most you may have. Revoke one that you no longer use.",
+            MOST_OF_PERSON,
+        )
+        raise TokenLimit(sentence % {"limit": MOST_OF_PERSON})
 
 
 @transaction.atomic

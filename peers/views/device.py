@@ -31,6 +31,7 @@ from peers.views.answers import (
     provider_id,
     refusal,
 )
+from peers.views.counting import counted
 from peers.wireguard.config import file_name
 from portal.confirmation import enrols
 from portal.http import PersonRequest, SeeOther, polled
@@ -99,6 +100,8 @@ def replace_key(request: PersonRequest, pk: UUID) -> HttpResponse:
     form = KeyForm(request.POST)
     if not form.is_valid():
         return errors(request, form, HTTPStatus.BAD_REQUEST, _key_page, peer)
+    if too_many := counted(request, request.user):
+        return too_many
     key = form.cleaned_data["public_key"]
     try:
         peer = services.replace_key(actor=actor(request), peer=peer, public_key=key, at=timezone.now())

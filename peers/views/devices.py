@@ -18,6 +18,7 @@ from peers.models import Peer
 from peers.presentation import WORDS, Device, guess
 from peers.states import State, database_now, standings
 from peers.views.answers import actor, errors, new_configuration, provider_id, refusal
+from peers.views.counting import counted
 from portal.confirmation import enrols
 from portal.http import PersonRequest
 
@@ -34,6 +35,8 @@ def devices(request: PersonRequest) -> HttpResponse:
     form = EnrolForm(request.POST, owner=request.user)
     if not form.is_valid():
         return errors(request, form, HTTPStatus.BAD_REQUEST, _devices_page)
+    if too_many := counted(request, request.user):
+        return too_many
     try:
         enrolled = _enrol(request, form.cleaned_data)
     except services.Refused as refused:

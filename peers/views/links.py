@@ -23,10 +23,13 @@ from peers.forms import LinkForm, RedeemForm
 from peers.models import EnrolLink, Peer
 from peers.presentation import WORDS, guess
 from peers.views.answers import actor, configuration_answer, errors, json_error, refusal
+from peers.views.counting import counted, too_many
 from portal import errors as pages
 from portal.confirmation import enrols
 from portal.http import PersonRequest, SeeOther, asks_for_json, polled
 from portal.source import source
+
+LOCKED_FOR = 60  # seconds, after too many links from one address
 
 
 @enrols
@@ -70,15 +73,18 @@ def enrol(request: PersonRequest) -> HttpResponse:
     if request.method != "POST":
         return _enrol_page(request, RedeemForm())
     if not ratelimit.consume(request, action="enrol_link"):
-        return _too_many(request)
+        return too_many(request, LOCKED_FOR)
     form = RedeemForm(request.POST)
     if not form.is_valid():
         return errors(request, form, HTTPStatus.BAD_REQUEST, _enrol_page)
-    token = request.POST.get("token", "")
+    return _redeem(request, form, request.POST.get("token", ""), timezone.now())
+
+
+def _redeem(request: PersonRequest, form: RedeemForm, token: str, at: datetime) -> HttpResponse:
     try:
-        enrolled = services.redeem(
-            token=token, source=source(request), at=timezone.now(), **form.cleaned_data
-        )
+        if refused := counted(request, services.owner_of_link(token=token, at=at)):
+            return refused
+        enrolled = services.redeem(token=token, source=source(request), at=at, **form.cleaned_data)
     except services.LinkInvalid as invalid:
         return _no_longer_valid(request, invalid)
     except services.Refused as refused:
@@ -104,15 +110,6 @@ def _no_longer_valid(request: HttpRequest, invalid: services.LinkInvalid) -> Htt
     if asks_for_json(request):
         return json_error(invalid.code, str(invalid), HTTPStatus.GONE)
     return pages.page(request, HTTPStatus.GONE)
-
-
-def _too_many(request: HttpRequest) -> HttpResponse:
-    if not asks_for_json(request):
-        return pages.too_many_requests(request)
-    message = _("Too many tries. Wait a minute, then try again.")
-    response = json_error("too_many_requests", message, HTTPStatus.TOO_MANY_REQUESTS)
-    response["Retry-After"] = "60"
-    return response
 
 
 def _link_page(

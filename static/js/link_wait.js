@@ -5,14 +5,11 @@ import { sentence } from "./sentences.js";
 
 const page = document.querySelector("[data-link-waiting]");
 const slot = (name) => page.querySelector(`[data-slot=${name}]`);
-const url = page.querySelector("#link-url");
 const ends = new Date(page.dataset.ends);
 const MINUTE = 60_000; // ms
 let device = null; // the address of its page
 
 slot("waiting").hidden = false;
-slot("copy").hidden = false;
-slot("copy").addEventListener("click", copy);
 slot("until").textContent = ends.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
 countDown();
 follow([page.dataset.linkStatus], show, end);
@@ -34,10 +31,4 @@ function end() {
   const ended = document.querySelector("[data-link-ended]");
   ended.hidden = false;
   ended.focus();
-}
-
-async function copy() {
-  const said = await navigator.clipboard.writeText(url.value).then(() => "copied", () => "not-copied");
-  if (said === "not-copied") url.select();
-  slot("copied").textContent = sentence(said);
 }

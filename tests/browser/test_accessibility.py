@@ -19,7 +19,7 @@ SIDEWAYS = """direction => { document.documentElement.dir = direction;
     return document.documentElement.scrollWidth > document.documentElement.clientWidth; }"""
 # Links within a sentence may be smaller (WCAG 2.5.5).
 SMALL = """() => [...document.querySelectorAll("main button, main a.button, main input, main select, main summary")]
-    .filter(element => element.checkVisibility() && !["hidden", "radio"].includes(element.type))
+    .filter(element => element.checkVisibility() && !["hidden", "radio", "checkbox"].includes(element.type))
     .map(element => [element.textContent.trim() || element.name, element.getBoundingClientRect().height])
     .filter(([, height]) => height < 43.9).map(([name, height]) => `${name} is ${height} pixels high`)"""
 NARROW = {"width": 320, "height": 256}  # what a window of 1,280 pixels is at 400 % (WCAG 1.4.10)

@@ -60,6 +60,22 @@ def test_a_receipt_holds_the_moment_at_which_the_interface_was_read_back(running
         assert found.removed_at == peer.statuses.get().since
 
 
+def test_a_receipt_says_whose_the_device_was_and_so_what_act_on_them_it_answers(running, alice, wg0):
+    runner = rows.account(wg0)
+    peers = {"person": rows.peer(alice, wg0), "account": rows.machine(runner, wg0)}
+    running.eventually(lambda: running.on() == set(map(key_of, peers.values())))
+    root, at = services.Actor(user=rows.person("root")), timezone.now()
+    services.suspend_person(actor=root, person=alice, at=at, reason="left")
+    services.suspend_account(actor=root, account=runner, at=at, reason="leaked")
+    for peer in peers.values():
+        running.eventually(lambda peer=peer: receipts(peer)[0].removed_at)
+        (found,) = receipts(peer)
+        told = AuditEvent.objects.get(action="removed", peer=peer)
+        assert (told.person, told.service_account) == (peer.owner, peer.service_account)
+        assert found.after == "suspend"
+        assert found.milliseconds < 5000
+
+
 def test_a_replaced_key_takes_the_place_of_the_old_one_at_the_same_address(running, alice, wg0):
     peer = rows.peer(alice, wg0)
     old, new = key_of(peer), rows.public_key()

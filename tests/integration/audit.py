@@ -40,8 +40,10 @@ def write_event(database, at, action, peer, **columns):
     """Insert one event as it was written at ``at``; the web role writes none but its own, now."""
     values = {
         "at": at.isoformat(), "action": action, "actor_kind": "command", "peer_id": str(peer.pk), "gateway": "",
-        "interface_id": peer.interface_id, "person_id": peer.owner_id, "old": "{}", "new": "{}", "reason": "", **columns,
+        "interface_id": peer.interface_id, "person_id": peer.owner_id, "service_account_id": peer.service_account_id,
+        "old": "{}", "new": "{}", "reason": "", **columns,
     }  # fmt: skip
+    values = {name: value for name, value in values.items() if value is not None}
     quoted = ", ".join("'" + str(value).replace("'", "''") + "'" for value in values.values())
     database.sql(f"INSERT INTO peers_auditevent ({', '.join(values)}) VALUES ({quoted})")
 

@@ -45,6 +45,8 @@ ACCESS = {
     "accounts/sessions/<int:number>/end": "302 405 405 405 405 302 | 302 404 404 404 404 302",
     "accounts/sessions/end": "302 405 405 405 405 302 | 302 303 303 303 303 302",
     "break-glass/<str:token>": "200 200 200 200 200 200 | 403 403 403 403 403 403",
+    "accounts/tokens/": "302 200 200 200 200 302 | 302 400 400 400 400 302",
+    "accounts/tokens/<int:pk>/revoke": "302 200 404 404 404 302 | 302 303 404 404 404 302",
     "devices/<uuid:pk>/": "302 200 404 404 404 302 | 302 405 405 405 405 302",
     "devices/<uuid:pk>/config": "302 200 404 404 404 302 | 302 405 405 405 405 302",
     "devices/<uuid:pk>/configured": "302 405 405 405 405 302 | 302 303 404 404 404 302",
@@ -74,12 +76,19 @@ ACCESS = {
     "admin/peers/peer/<uuid:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/peers/peer/<uuid:pk>/restore/": "302 302 302 403 200 302 | 302 302 302 403 302 302",
     "admin/peers/peer/<uuid:pk>/why/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
+    "admin/peers/serviceaccount/<int:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/peers/serviceaccount/<int:pk>/restore/": "302 302 302 403 302 302 | 302 302 302 403 302 302",
+    "admin/peers/serviceaccount/<int:pk>/make-token/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
+    "admin/peers/apitoken/<int:pk>/revoke/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/portal/user/held/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/portal/user/groups/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
     "admin/portal/user/<int:pk>/suspend/": "302 302 302 403 200 302 | 302 302 302 403 400 302",
     "admin/portal/user/<int:pk>/restore/": "302 302 302 403 302 302 | 302 302 302 403 302 302",
 }
-MODELS = ("portal/user", "peers/peer", "peers/interface", "peers/auditevent", "peers/gatewaystatus")
+MODELS = (
+    "portal/user", "peers/peer", "peers/interface", "peers/auditevent", "peers/gatewaystatus", "peers/serviceaccount",
+    "peers/apitoken",
+)  # fmt: skip
 OF_A_MODEL = {
     "": "302 302 302 403 200 302 | 302 302 302 403 200 302",
     "add/": "302 302 302 403 403 302 | 302 302 302 403 403 302",
@@ -89,8 +98,13 @@ OF_A_MODEL = {
     "<path:object_id>/history/": "302 302 302 403 200 302 | 302 302 302 403 200 302",
 }
 ACCESS |= {f"admin/{model}/{rest}": row for model in MODELS for rest, row in OF_A_MODEL.items()}
-# This one can be changed; an empty form is one with errors.
-ACCESS["admin/peers/interface/<path:object_id>/change/"] = "302 302 302 403 200 302 | 302 302 302 403 200 302"
+# These can be changed or made; an empty form is one with errors.
+for form in (
+    "interface/<path:object_id>/change/",
+    "serviceaccount/<path:object_id>/change/",
+    "serviceaccount/add/",
+):
+    ACCESS[f"admin/peers/{form}"] = "302 302 302 403 200 302 | 302 302 302 403 200 302"
 
 
 def routes(patterns, prefix: str = "") -> Iterator[str]:
@@ -111,6 +125,8 @@ class World:
     def __init__(self, database) -> None:
         self.wg0 = rows.interface(device_limit=1000)
         self.owner, self.bystander = rows.person("owner"), rows.person("bystander")
+        self.account = rows.account(self.wg0)
+        self.token = rows.token(self.account)[0]
         accounts = {
             "owner": self.owner,
             "other person": rows.person("other"),
@@ -135,10 +151,12 @@ class World:
             "interface": self.wg0.pk,
             "auditevent": AuditEvent.objects.latest("pk").pk,
             "gatewaystatus": GatewayStatus.objects.get().pk,
+            "serviceaccount": self.account.pk,
+            "apitoken": self.token.pk,
         }
         model = (re.match(r"admin/(?:portal|peers)/(\w+)/", route) or ["", "peer"])[1]
         values = {
-            "pk": self.link() if route.startswith("devices/link/") else ids[model],
+            "pk": self.number_of(route) or ids[model],
             "content_type_id": ContentType.objects.get_for_model(Peer).pk,
             "provider_id": "demo",
             "object_id": ids[model],
@@ -149,6 +167,12 @@ class World:
         }
         named = re.sub(r"\^?\(\?P<(\w+)>[^)]*\)", r"<\1>", route).removesuffix("$")
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), named)
+
+    def number_of(self, route: str) -> UUID | int | None:
+        """Return the id that stands in an address of the owner's own, where it is no device's."""
+        if route.startswith("devices/link/"):
+            return self.link()
+        return rows.token(self.owner)[0].pk if route.startswith("accounts/tokens/") else None
 
     def link(self) -> UUID:
         """Return a link of the owner's, for a phone. One at a time: another of the same session would end it."""

@@ -11,7 +11,7 @@ from peers import services
 from peers.models import AuditEvent, Peer
 from tests import rows
 from tests.integration.audit import ADDRESS, DAY, HOUR, SECOND, by, pruned, receipt, text, write_event
-from tests.integration.pages import HOSTILE
+from tests.integration.pages import AUDIT, HOSTILE
 
 T0 = datetime(2026, 8, 3, 12, 0, tzinfo=UTC)
 ONE = ["10.77.0.9/32", "fd00::9/128"]
@@ -196,6 +196,50 @@ def test_a_device_that_expired_before_it_was_revoked_had_it_until_it_expired(adm
     Peer.objects.filter(pk=peer.pk).update(expires_at=T0 + HOUR)
     write_event(database, T0 + DAY, "revoke", peer)
     assert [line[4:6] for line in asked(admin, "10.77.0.9")[1]] == [[written(T0 + HOUR), "expired"]]
+
+
+def test_a_machines_address_is_told_with_its_service_account(admin, wg0, database, subtests):
+    runner = rows.account(wg0, name="ci runner")
+    peer = rows.machine(runner, wg0, "build-1")
+    address = str(peer.addresses[0].ip)
+    with subtests.test("while it has it"):
+        said, table = asked(admin, address)
+        assert said.strip().startswith("build-1, a machine of the service account ci runner on wg0")
+        assert table[0][:3] == ["build-1", "ci runner", "wg0"]
+        linked = f'href="{AUDIT}?service_account__id__exact={runner.pk}"'
+        assert admin.get(ADDRESS, {"address": address}).content.decode().count(linked) == 2
+    services.revoke(actor=services.Actor(), peer=peer, at=timezone.now() - SECOND)
+    pruned(database)
+    with subtests.test("once it is pruned"):
+        _, table = asked(admin, address)
+        assert table[0][:3] == ["build-1 (pruned since)", "ci runner", "wg0"]
+
+
+def test_a_machine_has_its_address_until_its_last_renewal_ends_or_it_is_ended(admin, database, wg0, subtests):
+    runner = rows.account(wg0)
+    peer = rows.machine(runner, wg0, "build-1", expires_at=T0.replace(year=2100))
+    forget(database, peer)
+    new = {"name": "build-1", "addresses": ONE, "expires_at": (T0 + HOUR).isoformat()}
+    write_event(database, T0, "enrol", peer, new=json.dumps(new))
+    for hour in (1, 2, 3):
+        moved = {"expires_at": (T0 + (hour + 1) * HOUR / 2).isoformat()}
+        write_event(database, T0 + hour * HOUR / 2, "renew", peer, new=json.dumps(moved))
+    with subtests.test("renewed, and let go"):
+        assert [line[3:6] for line in asked(admin, "10.77.0.9")[1]] == [
+            [written(T0), written(T0 + 2 * HOUR), "expired"]
+        ]
+    old = {"expires_at": (T0 + 2 * HOUR).isoformat(), "addresses": ONE}
+    write_event(database, T0 + 1.9 * HOUR, "expire", peer, old=json.dumps(old))
+    with subtests.test("ended for want of use"):
+        assert asked(admin, "10.77.0.9")[1][0][3:6] == [written(T0), written(T0 + 1.9 * HOUR), "expired"]
+    back = {"addresses": ONE, "expires_at": (T0 + 9 * HOUR).isoformat()}
+    ended = {"expires_at": (T0 + 1.9 * HOUR).isoformat()}
+    write_event(database, T0 + 8 * HOUR, "renew", peer, old=json.dumps(ended), new=json.dumps(back))
+    with subtests.test("and back"):
+        assert [line[3:5] for line in asked(admin, "10.77.0.9")[1]] == [
+            [written(T0 + 8 * HOUR), written(T0 + 9 * HOUR)],
+            [written(T0), written(T0 + 1.9 * HOUR)],
+        ]
 
 
 def test_a_pruned_device_is_still_found_by_the_name_it_had_last(admin, database, alice, laptop):

@@ -61,8 +61,9 @@ def test_json_lines_are_exact_and_csv_says_the_same(admin, root, alice, laptop):
     event = AuditEvent.objects.get(action="suspend")
     expected = {
         "id": event.pk, "at": f"{event.at:%Y-%m-%dT%H:%M:%S.%f}Z", "action": "suspend", "actor_kind": "person",
-        "actor_id": alice.pk, "actor": "Alice", "actor_email": "alice@example.com", "gateway": "", "person_id": alice.pk,
-        "person": "Alice", "person_email": "alice@example.com", "peer_id": str(laptop.pk), "peer": "Alice's laptop",
+        "actor_id": alice.pk, "actor": "Alice", "actor_email": "alice@example.com", "gateway": "", "token_id": None,
+        "token": None, "person_id": alice.pk, "person": "Alice", "person_email": "alice@example.com",
+        "service_account_id": None, "service_account": None, "peer_id": str(laptop.pk), "peer": "Alice's laptop",
         "interface": "wg0", "source": "198.51.100.7", "reason": event.reason, "old": {}, "new": {},
         "after": None, "milliseconds": None,
     }  # fmt: skip

@@ -12,7 +12,9 @@ from django.utils import timezone
 from peers import audit, services
 from peers.address_history import history
 from peers.models import AuditEvent
+from peers.receipt_words import told
 from peers.receipts import DUE, Receipt, receipts
+from peers.states import database_now
 from tests import rows
 from tests.integration.audit import SECOND, by, exported, text, write_event
 from tests.integration.pages import AUDIT, PEERS, signed_in
@@ -162,6 +164,35 @@ def test_an_act_on_the_owner_or_on_the_key_bars_the_device_too(root, alice, lapt
         assert [(one.after, one.at) for one in all_receipts(phone)] == [("replace_key", at)]
         removed(phone, at + SECOND, key=new.key.public_key)
         assert all_receipts(phone)[0].after == ""
+
+
+def test_an_act_on_its_service_account_bars_a_machine_too(root, wg0, removed, off, status, gateway, subtests):
+    runner = rows.account(wg0, idle_after=timedelta(minutes=5))
+    peer = rows.machine(runner, wg0)
+    with subtests.test("suspended"):
+        services.suspend_account(actor=by(root), account=runner, at=timezone.now(), reason="leaked")
+        at = AuditEvent.objects.get(action="suspend").at
+        removed(peer, at, later=0 * MS)
+        assert [(one.after, one.at) for one in receipts(peer)] == [("suspend", at)]
+    with subtests.test("no longer allowed on the interface, not merely renamed"):
+        services.restore_account(actor=by(root), account=runner)
+        runner.refresh_from_db()
+        services.save_account(actor=by(root), account=runner, interfaces=[])
+        at = AuditEvent.objects.get(action="change_account").at
+        runner.name = "another"
+        services.save_account(actor=by(root), account=runner, interfaces=[])
+        removed(peer, at + SECOND)
+        assert [(one.after, one.at) for one in receipts(peer)] == [("change_account", at)]
+    with subtests.test("ended for want of use"):
+        services.save_account(actor=by(root), account=runner, interfaces=[wg0])
+        gateway()
+        status(peer, public_key=f"'{peer.key.public_key}'", since="now() - interval '1 hour'")
+        assert services.expire_unused(actor=services.Actor(), at=database_now()) == 1
+        at = AuditEvent.objects.get(action="expire").at
+        removed(peer, at, name="gw2")
+        one = receipts(peer)[-1]
+        assert (one.gateway, one.after, one.at) == ("gw2", "expire", at)
+        assert told(one, peer).startswith(f"Expired at {at:%H:%M:%S}, off the network at")
 
 
 def all_receipts(peer):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
@@ -20,6 +20,7 @@ from peers.chain import Walk
 from peers.management.commands.seal_audit import PAUSE, SEARCH_EVERY
 from peers.models import AuditEvent, AuditSeal, SealedEvent
 from peers.states import database_now
+from tests import rows
 from tests.conftest import OWNER, ROOT, WEB
 from tests.integration.audit import by, text
 from tests.integration.pages import AUDIT
@@ -55,8 +56,10 @@ def sealed(database, monkeypatch):
 # --- What is sealed ---
 
 
-def test_a_seal_is_the_digest_of_lines_that_another_program_can_write(admin, alice, laptop, root):
+def test_a_seal_is_the_digest_of_lines_that_another_program_can_write(admin, alice, laptop, root, wg0):
     services.rename(actor=by(alice), peer=laptop, name="Übersee\n\u2028".strip())
+    token, _text = rows.token(runner := rows.account(wg0))
+    rows.machine(runner, wg0, actor=services.Actor(token=token))
     services.suspend_person(actor=by(root), person=alice, at=timezone.now(), reason="left")
     assert seals.seal_all() == AuditEvent.objects.count() >= 3
     made = AuditSeal.objects.get()
@@ -69,8 +72,25 @@ def test_a_seal_is_the_digest_of_lines_that_another_program_can_write(admin, ali
             "person_id": event.person_id, "source": event.source, "old": event.old, "new": event.new,
             "reason": event.reason,
         }  # fmt: skip
+        machines = {"token_id": event.token_id, "service_account_id": event.service_account_id}
+        values |= {name: value for name, value in machines.items() if value is not None}
         lines.append(json.dumps(values, sort_keys=True, separators=(",", ":")))
     assert bytes(made.digest) == hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).digest()
+
+
+def test_what_was_sealed_before_machines_acted_keeps_its_digest():
+    event = {
+        "id": 7, "at": datetime(2026, 8, 31, 9, 30, tzinfo=UTC), "actor_kind": "command", "actor_id": None,
+        "gateway": "", "action": "prune", "peer_id": None, "interface_id": None, "person_id": None, "source": None,
+        "old": {}, "new": {"peers": 3}, "reason": "",
+    }  # fmt: skip
+    line = (
+        b'{"action":"prune","actor_id":null,"actor_kind":"command","at":"2026-08-31T09:30:00.000000Z","gateway":"",'
+        b'"id":7,"interface_id":null,"new":{"peers":3},"old":{},"peer_id":null,"person_id":null,"reason":"",'
+        b'"source":null}\n'
+    )
+    assert seals.line(event) == seals.line({**event, "token_id": None, "service_account_id": None}) == line
+    assert b'"service_account_id":4' in seals.line({**event, "token_id": None, "service_account_id": 4})
 
 
 def test_an_event_bears_the_time_at_which_it_was_written_not_that_of_its_transaction(database):
@@ -212,6 +232,10 @@ FORK = """
 ALTER TABLE peers_auditseal DROP CONSTRAINT peers_auditseal_previous_key;
 UPDATE peers_auditseal SET previous = (SELECT previous FROM peers_auditseal WHERE id = {s[1]}) WHERE id = {s[2]}
 """
+ANOTHERS = """
+ALTER TABLE peers_auditevent DROP CONSTRAINT auditevent_actor;
+UPDATE peers_auditevent SET token_id = 7 WHERE id = {e[6]}
+"""
 UNCHANGED = "Seal {s[1]} does not fit events {e[5]} to {e[9]}:"
 FOUR = "Seal {s[1]} covers 5 events, but 4 are there, events {e[5]} to {e[9]};"
 
@@ -223,6 +247,10 @@ TAMPERING = {
     ),
     "an event's time changed by a microsecond": (
         "UPDATE peers_auditevent SET at = at + interval '1 microsecond' WHERE id = {e[6]}", [UNCHANGED],
+    ),
+    "an act put down to a token": (ANOTHERS, [UNCHANGED]),
+    "an event put down to a service account": (
+        "UPDATE peers_auditevent SET service_account_id = 7 WHERE id = {e[6]}", [UNCHANGED],
     ),
     "a deleted event": (
         "DELETE FROM peers_auditevent WHERE id = {e[6]}", [f"{FOUR} no longer there: event {{e[6]}}."],

@@ -109,6 +109,8 @@ MAY_IMPORT = {
     "peers.apps": {"peers.signals"},
     "peers.forms": FACTS | RULES | {"peers.sentences", "peers.wireguard.keys"},
     "peers.limits": {"peers.models", "portal.counters", "portal.models"},
+    "peers.durations": set(),
+    "peers.token_forms": FACTS | RULES | {"peers.forms"},
     "peers.urls": {"peers.api.application", "peers.api.register", "peers.views"},
 }  # fmt: skip
 MODELS = {
@@ -125,11 +127,11 @@ API = FACTS | RULES | SEEN | {
     "peers.wireguard.keys", "portal.counters", "portal.source",
 }  # fmt: skip
 VIEWS = FACTS | RULES | SEEN | {
-    "peers.forms", "peers.configuration", "peers.plots", "peers.qr", "peers.stale", "peers.traffic", "peers.views", "peers.wireguard.config",
-    "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
+    "peers.forms", "peers.configuration", "peers.limits", "peers.plots", "peers.qr", "peers.stale", "peers.token_forms", "peers.traffic", "peers.views", "peers.wireguard.config",
+    "portal.counters", "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {
-    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.seals", "peers.state_queries", "portal.source", "portal.access",
+    "peers.address_history", "peers.admin", "peers.audit", "peers.diagnosis", "peers.facts", "peers.forms", "peers.plots", "peers.durations", "peers.seals", "peers.state_queries", "peers.token_forms", "peers.tokens", "portal.source", "portal.access",
     "portal.confirmation",
 }  # fmt: skip
 COMMANDS = (
@@ -137,10 +139,13 @@ COMMANDS = (
     | RULES
     | {
         "peers.chain",
+        "peers.durations",
         "peers.forms",
         "peers.gateway",
+        "peers.management",
         "peers.seals",
         "peers.states",
+        "peers.tokens",
         "peers.wireguard",
         "portal.rounds",
     }
@@ -183,6 +188,7 @@ def within(name, wanted):
         "peers.wireguard",
         "peers.gateway",
         "peers.api",
+        "peers.management",
         "portal.access",
     } & wanted
     return name in wanted or any(name.startswith(f"{package}.") for package in packages)

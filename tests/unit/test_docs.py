@@ -4,6 +4,7 @@ import re
 from argparse import ArgumentParser
 
 import pytest
+from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from portal import oidc_config
@@ -28,6 +29,12 @@ def test_every_setting_is_documented_and_every_documented_one_exists():
 def test_every_key_of_a_provider_is_documented():
     section = SETTINGS.partition("## LATCHKEY_OIDC_PROVIDERS")[2]
     assert {key for key in oidc_config._KEYS if f"`{key}`" not in section} == set()
+
+
+def test_every_rate_is_documented_with_its_default():
+    section = SETTINGS.partition("## LATCHKEY_RATE_LIMITS\n")[2].partition("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", section, re.MULTILINE)
+    assert {name: int(rate) for name, rate in documented} == settings.LATCHKEY_RATE_LIMITS
 
 
 def test_every_command_is_documented_and_every_documented_one_exists():

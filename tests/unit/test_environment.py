@@ -441,41 +441,59 @@ def test_no_administrator_has_to_be_back_from_a_confirmation_within_less_than_a_
 
 # --- Rates ---
 
-RATES = {"token": 600, "revoke": 600}
+RATES = {"token": 600, "read": 600, "revoke": 600}
+
+
+def rates():
+    return environment.rates("X", RATES, least={"revoke": 60})
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "changed"),
     [
-        ("", RATES),
-        ("token=60", {"token": 60, "revoke": 600}),
-        ("token=0,revoke=60", {"token": 0, "revoke": 60}),
-        ("revoke=0", {"token": 600, "revoke": 0}),
+        ("", {}),
+        ("token=60", {"token": 60}),
+        (" token=60 , read=0 ", {"token": 60, "read": 0}),
+        ("revoke=60", {"revoke": 60}),
+        ("revoke=0", {"revoke": 0}),
+        ("token=1000000000", {"token": 1_000_000_000}),
+        ("token=1,token=2", {"token": 2}),
     ],
 )
-def test_rates_are_the_defaults_but_for_what_is_named(value, text, found):
+def test_rates_are_the_defaults_but_for_what_is_named(value, text, changed):
     value(text)
-    assert environment.rates("X", RATES, least={"revoke": 60}) == found
+    assert rates() == RATES | changed
 
 
-@pytest.mark.parametrize("text", ["revoke=59", "revoke=1"])
-def test_revoking_is_never_limited_below_sixty_a_minute(value, text):
-    value(text)
-    with pytest.raises(ImproperlyConfigured, match="X: revoke is 0, or at least 60 a minute"):
-        environment.rates("X", RATES, least={"revoke": 60})
+def test_rates_that_are_not_set_are_the_defaults(monkeypatch):
+    monkeypatch.delenv("X", raising=False)
+    assert rates() == RATES
 
 
 @pytest.mark.parametrize(
     "text",
-    ["60", "token", "token=", "token=-1", "token=x", "read=60", "token=1.5", "token=10000000000", "=60"],
-)
-def test_a_rate_that_makes_no_sense_is_refused(value, text):
+    [
+        "token", "token=", "token=-1", "token=1.5", "token=many", "token=1000000001", "tokens=60", "=60", "token:60",
+        "token=60;read=1", "token=6 0",
+    ],
+)  # fmt: skip
+def test_a_rate_that_is_none_stops_the_start_and_says_which_there_are(value, text):
     value(text)
-    with pytest.raises(ImproperlyConfigured, match="X must be like"):
-        environment.rates("X", RATES, least={})
+    with pytest.raises(
+        ImproperlyConfigured, match="X must be like token=60,account=600; it knows token, read, revoke"
+    ):
+        rates()
 
 
-def test_the_portal_does_not_start_with_a_rate_of_revoking_below_sixty():
-    done = start(LATCHKEY_RATE_LIMITS="revoke=59")
+@pytest.mark.parametrize("number", [1, 59])
+def test_revoking_is_never_limited_below_sixty_a_minute(value, number):
+    value(f"revoke={number}")
+    with pytest.raises(ImproperlyConfigured, match="revoke is 0, or at least 60 a minute"):
+        rates()
+
+
+def test_the_portal_does_not_start_with_rates_that_it_does_not_know():
+    done = start(LATCHKEY_RATE_LIMITS="tokens=60")
     assert done.returncode != 0
-    assert "revoke is 0, or at least 60 a minute" in done.stderr
+    assert "LATCHKEY_RATE_LIMITS must be like token=60,account=600" in done.stderr
+    assert start(LATCHKEY_RATE_LIMITS="token=60,person=0").returncode == 0

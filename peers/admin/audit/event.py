@@ -24,12 +24,14 @@ from peers.address_history import history
 from peers.admin.audit import export
 from peers.admin.audit.filters import (
     PARAMETERS,
+    AccountFilter,
     ActionFilter,
     ActorFilter,
     NewestPaginator,
     PeerFilter,
     PersonFilter,
     TimeFilter,
+    TokenFilter,
     search,
 )
 from peers.admin.audit.forms import AddressForm
@@ -38,6 +40,7 @@ from peers.admin.read_only import ReadOnlyAdmin, actor
 from peers.models import AuditEvent, AuditSeal
 from peers.receipt_words import delay
 from peers.receipts import REMOVED, Receipt, causes, receipt
+from peers.tokens import PREFIX, beginning
 
 SHORT = 40  # characters of a value in the list
 FEW = 4  # values of one event in the list
@@ -61,11 +64,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ["when", "act", "who", "about", "device", "changed", "reason", "on", "source"]
     empty_value_display = NOTHING
     list_filter = [
-        TimeFilter, PersonFilter, PeerFilter, ActorFilter, ActionFilter, "actor_kind", "interface",
+        TimeFilter, PersonFilter, AccountFilter, PeerFilter, TokenFilter, ActorFilter, ActionFilter, "actor_kind", "interface",
     ]  # fmt: skip
-    list_select_related = ["actor", "person", "interface"]
+    list_select_related = ["actor", "token__service_account", "person", "service_account", "interface"]
     search_fields = ["reason"]  # so that there is a box; ``get_search_results`` says what is searched
-    search_help_text = _("Name or e-mail of a person, name or id of a device, address, whole public key")
+    search_help_text = _(
+        "Name or e-mail of a person, name of a service account, name or id of a device, beginning of a token, address, whole public key"
+    )
     show_facets = ShowFacets.NEVER
     paginator = NewestPaginator
     ordering = ["-at", "-pk"]
@@ -140,7 +145,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             self.message_user(request, sentence, messages.ERROR)
             return redirect(reverse("admin:peers_auditevent_changelist", query=request.GET))
         at = timezone.now()
-        new = {"format": kind, "filter": request.GET.dict()}
+        new = {
+            "format": kind,
+            "filter": {name: _known_as(value) for name, value in request.GET.dict().items()},
+        }
         audit.record("export_audit", actor(request), None, new=new)
         return export.answer(events, kind, at)
 
@@ -158,12 +166,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("by"))
     def who(self, event: AuditEvent) -> str:
-        if event.actor:
-            return _narrowed("actor", event.actor_id, str(event.actor))
-        return event.gateway or str(event.get_actor_kind_display())
+        if event.token is None:
+            return _actor(event)
+        with_it = _narrowed("token", event.token_id, f"{event.token.beginning}…")
+        return format_html("{} ({})", _actor(event), with_it)
 
-    @admin.display(description=_("person"))
+    @admin.display(description=_("person or service account"))
     def about(self, event: AuditEvent) -> str:
+        if event.service_account:
+            return _narrowed("service_account", event.service_account_id, str(event.service_account))
         return _narrowed("person", event.person_id, str(event.person)) if event.person else NOTHING
 
     @admin.display(description=_("device"))
@@ -219,6 +230,20 @@ def _answer(address: IPv4Address | IPv6Address, at: datetime) -> dict[str, Any]:
     return context | {
         "holder": holder, "off_before": holder.last_off(at), "off_after": holder.next_off(at),
     }  # fmt: skip
+
+
+def _known_as(text: str) -> str:
+    """Return what was asked for as it may be written down: of a token its beginning alone."""
+    return beginning(text.strip()) if text.strip().startswith(PREFIX) else text
+
+
+def _actor(event: AuditEvent) -> str:
+    if event.actor:
+        return _narrowed("actor", event.actor_id, str(event.actor))
+    account = event.token.service_account if event.token else None
+    if account:
+        return _narrowed("service_account", account.pk, str(account))
+    return event.gateway or str(event.get_actor_kind_display())
 
 
 def _took(event: AuditEvent) -> list[str]:

@@ -15,14 +15,15 @@ from django.utils.translation import gettext_lazy as _
 from peers.address_history import holders
 from peers.admin.audit.forms import TimeForm, parsed
 from peers.admin.audit.words import ACTIONS, words
-from peers.models import AuditEvent, Peer, PeerKey
+from peers.models import ApiToken, AuditEvent, Peer, PeerKey, ServiceAccount
+from peers.tokens import PREFIX, beginning
 from portal.models import User
 
 MOST = 10_000  # events that the list goes back
 FEW = 1000  # people, or devices, that a search looks up one by one
 PARAMETERS = {
     "action", "actor_kind__exact", "interface__id__exact", "interface__isnull", "person__id__exact", "peer__id__exact",
-    "actor__id__exact", "from", "to",
+    "service_account__id__exact", "token__id__exact", "actor__id__exact", "from", "to",
 }  # fmt: skip
 
 
@@ -122,6 +123,20 @@ class ActorFilter(_LinkedFilter):
     row, column = User, "actor"
 
 
+class AccountFilter(_LinkedFilter):
+    title = _("service account")
+    parameter_name = "service_account__id__exact"
+    row, column = ServiceAccount, "service_account"
+
+
+class TokenFilter(_LinkedFilter):
+    """What programs did with one token."""
+
+    title = _("token")
+    parameter_name = "token__id__exact"
+    row, column = ApiToken, "token"
+
+
 class PeerFilter(_LinkedFilter):
     title = _("device")
     parameter_name = "peer__id__exact"
@@ -129,7 +144,7 @@ class PeerFilter(_LinkedFilter):
 
 
 def search(queryset: QuerySet[AuditEvent], text: str) -> QuerySet[AuditEvent]:
-    """Return the events of whom or what ``text`` names: a person, a device, an address, a whole public key, an id.
+    """Return the events of whom or what ``text`` names: a person, an account, a device, a token, an address, a whole public key, an id.
 
     An address is that of a device; where none ever had it, the one that requests came from.
     """
@@ -138,10 +153,14 @@ def search(queryset: QuerySet[AuditEvent], text: str) -> QuerySet[AuditEvent]:
         return queryset.filter(peer__in=had_it) if had_it else queryset.filter(source=str(address))
     if (peer := _uuid(text)) is not None:
         return queryset.filter(peer=peer)
+    if text.startswith(PREFIX):
+        return queryset.filter(token__in=_ids(ApiToken.objects.filter(beginning__startswith=beginning(text))))
     people = _ids(User.objects.filter(Q(name__icontains=text) | Q(email__icontains=text)))
     key = PeerKey.objects.filter(public_key=text).values("peer")
     peers = _ids(Peer.objects.filter(Q(name__icontains=text) | Q(pk__in=key)))
-    return queryset.filter(Q(actor__in=people) | Q(person__in=people) | Q(peer__in=peers))
+    accounts = _ids(ServiceAccount.objects.filter(name__icontains=text))
+    about = Q(person__in=people) | Q(service_account__in=accounts) | Q(peer__in=peers)
+    return queryset.filter(Q(actor__in=people) | about)
 
 
 def _ids(found: QuerySet[Any]) -> Any:

@@ -65,7 +65,9 @@ def counts(at: datetime, held: Sequence[Holding]) -> dict[int, Counts]:
 
 def put_aside() -> tuple[list[PeerStatus], int]:
     """Return the first of the rows that gateways put aside, and how many there are."""
-    found = PeerStatus.objects.exclude(problem="").select_related("peer__owner", "peer__interface")
+    found = PeerStatus.objects.exclude(problem="").select_related(
+        "peer__owner", "peer__service_account", "peer__interface"
+    )
     rows = found.annotate(total=Window(Count("*"))).order_by("peer__interface__name", "pk")
     first: list[Any] = list(rows[:LISTED])
     return first, first[0].total if first else 0

@@ -1,15 +1,15 @@
 """`manage.py create_interface NAME …`: tell the database of a WireGuard interface."""
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from peers import services
+from peers.management.words import sentences
 from peers.models import Interface
 
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         try:
             interface.full_clean()
         except ValidationError as error:
-            raise CommandError("\n".join(_sentences(error))) from None
+            raise CommandError("\n".join(sentences(error))) from None
         services.save_interface(actor=services.Actor(), interface=interface)
         self.stdout.write(
             f"Created {interface}. Now start its gateway: manage.py run_gateway {interface} --create"
@@ -60,8 +60,3 @@ def _days(text: str) -> timedelta:
         return timedelta(days=float(text))
     except (ValueError, OverflowError):
         raise ArgumentTypeError("a lease is a number of days") from None
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    for name, texts in error.message_dict.items():
-        yield " ".join(texts) if name == NON_FIELD_ERRORS else f"{name}: {' '.join(texts)}"
