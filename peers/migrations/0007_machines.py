@@ -52,22 +52,26 @@ DECLARE
     number bigint;
     mark bigint;
     own bigint;
+    -- Planned for the values at hand: a plan for any would walk through everybody's.
+    given_up CONSTANT text := 'UPDATE peers_peer AS former SET host = NULL FROM (SELECT id, host FROM peers_peer
+        WHERE interface_id = $1 AND id <> $3 AND host IS NOT NULL AND released_at <= now() AND ';
+    oldest CONSTANT text := ' ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS released WHERE former.id = released.id RETURNING released.host';
 BEGIN
+    IF for_owner IS NOT NULL THEN
+        EXECUTE given_up || 'owner_id = $2' || oldest INTO number USING for_interface, for_owner, for_peer;
+        IF number IS NOT NULL THEN
+            RETURN number;
+        END IF;
+    END IF;
     FOR turn IN 1..2 LOOP
-        WITH own AS (
-            SELECT id, host FROM peers_peer
-            WHERE interface_id = for_interface AND owner_id = for_owner AND id <> for_peer
-                AND host IS NOT NULL AND released_at <= now()
-            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
-        ), rested AS (
-            SELECT id, host FROM peers_peer
-            WHERE interface_id = for_interface AND id <> for_peer AND NOT EXISTS (SELECT FROM own)
-                AND host IS NOT NULL AND released_at <= now() - make_interval(secs => rest)
-            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
-        ), taken AS (
-            UPDATE peers_peer AS former SET host = NULL
-            FROM (SELECT * FROM own UNION ALL SELECT * FROM rested) AS released
-            WHERE former.id = released.id RETURNING released.host
+        WITH taken AS (
+            UPDATE peers_peer AS former SET host = NULL FROM (
+                SELECT id, host FROM peers_peer
+                WHERE interface_id = for_interface AND id <> for_peer
+                    AND host IS NOT NULL AND released_at <= now() - make_interval(secs => rest)
+                ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
+            ) AS released WHERE former.id = released.id RETURNING released.host
         ), freed AS (
             DELETE FROM peers_freednumber WHERE id = (
                 SELECT id FROM peers_freednumber WHERE interface_id = for_interface AND NOT EXISTS (SELECT FROM taken)
@@ -93,12 +97,7 @@ BEGIN
             RETURNING host INTO number;
     END IF;
     IF number IS NULL AND for_account IS NOT NULL THEN
-        UPDATE peers_peer AS former SET host = NULL FROM (
-            SELECT id, host FROM peers_peer
-            WHERE interface_id = for_interface AND service_account_id = for_account AND id <> for_peer
-                AND host IS NOT NULL AND released_at <= now()
-            ORDER BY released_at LIMIT 1 FOR UPDATE SKIP LOCKED
-        ) AS released WHERE former.id = released.id RETURNING released.host INTO number;
+        EXECUTE given_up || 'service_account_id = $2' || oldest INTO number USING for_interface, for_account, for_peer;
     END IF;
     RETURN number;
 END $$;

@@ -108,7 +108,6 @@ MAY_IMPORT = {
     "peers.traffic": {"peers.models"},
     "peers.apps": {"peers.signals"},
     "peers.forms": FACTS | RULES | {"peers.sentences", "peers.wireguard.keys"},
-    "peers.limits": {"peers.models", "portal.counters", "portal.models"},
     "peers.durations": set(),
     "peers.token_forms": FACTS | RULES | {"peers.forms"},
     "peers.urls": {"peers.api.application", "peers.api.register", "peers.views"},
