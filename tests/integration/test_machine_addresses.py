@@ -11,10 +11,10 @@ from tests import rows
 from tests.integration.test_allocation import (
     MANY,
     RACERS,
+    cost,
     fill,
     hosts,
     must_be_cheap,
-    plan,
     race,
     release,
     small,
@@ -175,4 +175,4 @@ def test_a_number_costs_no_more_among_twenty_thousand_that_the_account_gave_up(d
         f" now(), '' FROM generate_series(1, {MANY}) n; VACUUM ANALYZE peers_peer;"
         f" UPDATE peers_interface SET next_host = {on.last_host + 1 if not room else MANY + 2}"
     )
-    must_be_cheap(plan(on, account=builders))
+    must_be_cheap(cost(on, account=builders))
