@@ -32,6 +32,7 @@ from peers.signals import CHANNEL
 from peers.wireguard import keys
 from portal.models import User
 
+TRIES = 3  # once crowded, once behind another with the same key, and then that key is known
 DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
 REFUSALS = {refused.code: refused for refused in (NotEntitled, InterfaceNotAllowed, NoFreeAddress)}
 Holder = User | ServiceAccount
@@ -73,19 +74,21 @@ def enrol(
         interface=interface, name=name, platform=platform, enrolled_at=at, expires_at=expires_at,
         token=actor.token, **_belonging_to(owner),
     )  # fmt: skip
-    try:
-        return _enrol(new, public_key, actor, at, in_place_of)
-    except Crowded:
-        return _enrol(new, public_key, actor, at, in_place_of, alone=True)
-    except IntegrityError as error:
-        if DUPLICATE not in str(error):
-            raise _told(error, public_key) from None
-    return _enrol(new, public_key, actor, at, in_place_of)  # somebody was quicker, so the key is known now
+    alone = False
+    for _ in range(TRIES):
+        try:
+            return _enrol(new, public_key, actor, at, in_place_of, alone=alone)
+        except Crowded:
+            alone = True
+        except IntegrityError as error:
+            if DUPLICATE not in str(error):
+                raise _told(error, public_key) from None
+    raise KeyInUse
 
 
 @transaction.atomic
 def _enrol(
-    new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None, *, alone: bool = False
+    new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None, *, alone: bool
 ) -> Enrolled:
     _queue_person(new)
     if in_place_of:
