@@ -6,13 +6,13 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext_lazy as _
-from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from peers import __version__
 from peers.api import interfaces, peers
 from peers.api.body import StrictParser
 from peers.api.errors import ApiError
+from peers.api.openapi import DescribedAPI
 
 # Words of our own for what the library finds wrong; for whatever is not here, and has no word of ours yet, "invalid".
 CODES = {
@@ -29,7 +29,7 @@ SENTENCES = {
     "extra_forbidden": _("There is no such field."),
 }
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Latchkey",
     version=__version__,
     description="Enrol machines on a WireGuard interface, renew and revoke them. docs/api.md explains each error.",

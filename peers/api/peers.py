@@ -8,7 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from ninja import Query, Router
+from ninja import Path, Query, Router
 from pydantic import Field
 
 from peers import services
@@ -17,8 +17,11 @@ from peers.api.bearer import Bearer, Caller
 from peers.api.cursor import after, cursor_of
 from peers.api.enrolling import chosen, enrol, preshared_key
 from peers.api.errors import ApiError, told
+from peers.api.openapi import ENROLLED, LISTED
 from peers.api.rows import latest_key, peer_out
 from peers.api.schemas import (
+    CURSOR,
+    PEER,
     EnrolledOut,
     EnrolRequest,
     Name,
@@ -38,8 +41,24 @@ LONGEST_WAIT = 30  # seconds
 router = Router(tags=["peers"])
 Wait = Annotated[
     int | None,
-    Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait at most until it is on its interface."),
+    Query(
+        ge=0,
+        le=LONGEST_WAIT,
+        description="Seconds to wait at most until it is on its interface.",
+        example=10,
+    ),
 ]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Peers a page.", example=USUAL)]
+Cursor = Annotated[
+    str,
+    Field(
+        max_length=100,
+        description="What the page before named as its next.",
+        examples=[CURSOR],
+        json_schema_extra={"format": "cursor"},
+    ),
+]
+Id = Annotated[UUID, Path(description="The peer's id.", example=PEER)]
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -51,6 +70,7 @@ class AuthenticatedRequest(HttpRequest):
     auth=Bearer(Scope.ENROL),
     response={200: EnrolledOut, 201: EnrolledOut, 202: EnrolledOut, **errors(404, 409, 413)},
     summary="Enrol",
+    openapi_extra=ENROLLED,
 )
 def enrol_peer(request: AuthenticatedRequest, wanted: EnrolRequest, wait: Wait = None) -> HttpResponse:
     """Give a public key a place on an interface.
@@ -83,13 +103,19 @@ def _enrol(caller: Caller, wanted: EnrolRequest, wait: int) -> HttpResponse:
     return JsonResponse(peer_out(peer, state, wanted.public_key) | preshared_key(peer), status=status)
 
 
-@router.get("/peers", auth=Bearer(Scope.READ), response={200: PeersOut, **errors()}, summary="List")
+@router.get(
+    "/peers",
+    auth=Bearer(Scope.READ),
+    response={200: PeersOut, **errors()},
+    summary="List",
+    openapi_extra=LISTED,
+)
 def list_peers(
     request: AuthenticatedRequest,
-    limit: Annotated[int, Query(ge=1, le=MOST)] = USUAL,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
-    state: State | None = None,
-    name: Annotated[Name | None, Field()] = None,
+    limit: Limit = USUAL,
+    cursor: Cursor | None = None,
+    state: Annotated[State | None, Query(example=State.LIVE)] = None,
+    name: Name | None = None,
 ) -> HttpResponse:
     """Return your peers, the newest first; revoked ones only when `state` asks for them."""
     at = database_now()
@@ -118,7 +144,7 @@ def _shown(ids: list[UUID], at: datetime) -> list[tuple[Peer, dict[str, Any]]]:
 @router.get(
     "/peers/{uuid:pk}", auth=Bearer(Scope.READ), response={200: PeerOut, **errors(404)}, summary="Read"
 )
-def read_peer(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
+def read_peer(request: AuthenticatedRequest, pk: Id) -> HttpResponse:
     """Return one of your peers, revoked ones too."""
     return _answer(_own(request.auth, pk))
 
@@ -129,7 +155,7 @@ def read_peer(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     response={200: PeerOut, **errors(404, 409, 413)},
     summary="Rename",
 )
-def rename_peer(request: AuthenticatedRequest, pk: UUID, wanted: RenameRequest) -> HttpResponse:
+def rename_peer(request: AuthenticatedRequest, pk: Id, wanted: RenameRequest) -> HttpResponse:
     """Give one of your peers another name."""
     peer = _own(request.auth, pk)
     try:
@@ -144,7 +170,7 @@ def rename_peer(request: AuthenticatedRequest, pk: UUID, wanted: RenameRequest) 
     response={200: PeerOut, **errors(404, 409, 413)},
     summary="Renew",
 )
-def renew_peer(request: AuthenticatedRequest, pk: UUID, wanted: RenewRequest | None = None) -> HttpResponse:
+def renew_peer(request: AuthenticatedRequest, pk: Id, wanted: RenewRequest | None = None) -> HttpResponse:
     """Let one of your peers end later, counted from now. Once it has expired, enrol its key again."""
     ttl = wanted.ttl if wanted else None
     peer = _own(request.auth, pk)
@@ -163,7 +189,7 @@ def renew_peer(request: AuthenticatedRequest, pk: UUID, wanted: RenewRequest | N
 @router.delete(
     "/peers/{uuid:pk}", auth=Bearer(Scope.REVOKE), response={204: None, **errors(404)}, summary="Revoke"
 )
-def revoke_peer(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
+def revoke_peer(request: AuthenticatedRequest, pk: Id) -> HttpResponse:
     """Take one of your peers off for ever; its key can never be enrolled again. Doing so again changes nothing."""
     peer = _own(request.auth, pk)
     services.revoke(actor=request.auth.actor, peer=peer, at=timezone.now())

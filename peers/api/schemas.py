@@ -6,19 +6,30 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from peers.fields import PUBLIC_KEY
-from peers.forms import NAME_LENGTH, peer_name
+from peers.forms import INVISIBLE, NAME_LENGTH, NAME_SIGNS, peer_name
 from peers.models import SHORTEST_TTL
-from peers.models.interface import LONGEST
+from peers.models.interface import INTERFACE_NAME, LONGEST
 from peers.sentences import in_words
 from peers.states import State
 from peers.wireguard import keys
 
 KEY = "mC4yxVuGfB3yBqzvCQp1ZbGd4CTo2iLRpV+jGQ4Y0mA="
 SERVERS_KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+PEER = "5f2f0a4c-6d1e-4b52-9e0e-1b8b5d0c6a3f"
+CURSOR = "MjAyNi0xMS0yNlQwNzowMDowMCswMDowMCA1ZjJmMGE0Yy02ZDFlLTRiNTItOWUwZS0xYjhiNWQwYzZhM2Y"
+
+# What the services take, as a schema can say it; it is they that decide. Of a key: 32 bytes of which bit 255 is clear.
+KEY_PATTERN = "^[A-Za-z0-9+/]{41}[A-HQ-Xg-nw-z0-3][AEIMQUYcgkosw048]=$"
+# Of a name, in NFC: what it is made of, with white space around it that is trimmed.
+_SPACE = r"[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+_SEEN = r"\p{L}\p{M}\p{Nd}" + "".join(sorted(NAME_SIGNS - {" ", "-"})) + r"\-"
+_UNSEEN = "".join(f"\\u{ord(character):04x}" for character in sorted(INVISIBLE))
+NAME_PATTERN = (
+    rf"^(?![\s\S]*[{_UNSEEN}]){_SPACE}[{_SEEN}]([{_SEEN} ]{{0,{NAME_LENGTH - 2}}}[{_SEEN}])?{_SPACE}$"
+)
 
 
 def _key(text: str) -> str:
@@ -35,9 +46,28 @@ def _name(text: str) -> str:
         raise PydanticCustomError("invalid_name", "{why}", {"why": error.messages[0]}) from None
 
 
-PublicKey = Annotated[str, AfterValidator(_key), Field(pattern=PUBLIC_KEY, examples=[KEY])]
+def _whole(number: Any) -> Any:
+    """Return 60 for 60.0, which JSON does not tell apart."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+PublicKey = Annotated[
+    str,
+    AfterValidator(_key),
+    Field(
+        description="As `wg pubkey` prints it.",
+        examples=[KEY],
+        json_schema_extra={"pattern": KEY_PATTERN, "format": "wireguard-public-key"},
+    ),
+]
 Name = Annotated[
-    str, AfterValidator(_name), Field(min_length=1, max_length=NAME_LENGTH, examples=["build-7"])
+    str,
+    AfterValidator(_name),
+    Field(
+        description="1 to 64 characters once it is composed (NFC) and trimmed: letters, marks, digits, space and - _ . ' ( ) + # &.",
+        examples=["build-7"],
+        json_schema_extra={"pattern": NAME_PATTERN},
+    ),
 ]
 Ttl = Annotated[
     int,
@@ -48,6 +78,7 @@ Ttl = Annotated[
         description="Seconds until it ends; at most what its account may.",
         examples=[3600],
     ),
+    BeforeValidator(_whole),
 ]
 
 
@@ -65,6 +96,7 @@ class EnrolRequest(Request):
         max_length=15,
         description="Left out: the only one that you may use, else the default one.",
         examples=["wg0"],
+        json_schema_extra={"pattern": INTERFACE_NAME},
     )
     ttl: Ttl | None = Field(None, description="Left out: what the account says.")
 
@@ -80,7 +112,7 @@ class RenewRequest(Request):
 class PeerOut(Schema):
     """A device. Its addresses are none once they went to another."""
 
-    id: UUID = Field(examples=["5f2f0a4c-6d1e-4b52-9e0e-1b8b5d0c6a3f"])
+    id: UUID = Field(examples=[PEER])
     name: str = Field(examples=["build-7"])
     public_key: str = Field(examples=[KEY])
     interface: str = Field(examples=["wg0"])
@@ -104,7 +136,7 @@ class EnrolledOut(PeerOut):
 
 class PeersOut(Schema):
     items: list[PeerOut]
-    next: str | None = Field(description="The cursor of the next page; null on the last.", examples=[None])
+    next: str | None = Field(description="The cursor of the next page; null on the last.", examples=[CURSOR])
 
 
 class InterfaceOut(Schema):

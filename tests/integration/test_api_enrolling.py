@@ -238,6 +238,11 @@ def test_a_ttl_is_whole_seconds_from_a_minute_on(builder, ttl):
     assert not Peer.objects.exists()
 
 
+def test_a_whole_number_may_be_written_with_a_point(builder):
+    assert ttl_of(builder.send(f'{{"public_key": "{rows.public_key()}", "ttl": 60.0}}')) == 60
+    assert told(builder.send('{"public_key": "x", "ttl": 1e400}'))[0] == 400
+
+
 def test_a_persons_device_ends_only_if_that_is_asked_for(alice):
     caller = program(alice)
     assert [ttl_of(caller.enrol()), ttl_of(caller.enrol(ttl=86400 * 30))] == [None, 86400 * 30]

@@ -220,6 +220,7 @@ def test_the_address_is_what_a_trusted_proxy_says_and_never_what_the_client_says
     account = rows.account(wg0, source_networks=["10.1.0.0/16"])
     text = rows.token(account)[1]
     forged = {"X-Forwarded-For": "10.1.2.3"}
+    settings.LATCHKEY_TRUSTED_PROXY_HOPS = 0
     assert Program(text, "203.0.113.7", **forged).get().status_code == 403
     settings.LATCHKEY_TRUSTED_PROXY_HOPS = 1
     assert Program(text, "203.0.113.7", **forged).get().status_code == 200
