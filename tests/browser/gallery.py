@@ -160,7 +160,7 @@ def _let_machines_in(wg0: Interface, alice: User) -> tuple[ServiceAccount, dict[
     number = ServiceAccount.objects.count()
     runners = rows.account(wg0, name=f"Build runners{f' {number}' if number else ''}", team="Platform")
     at, month = timezone.now(), timedelta(days=30)
-    ApiToken.objects.filter(owner=alice).update(revoked_at=at)
+    ApiToken.objects.filter(owner=alice, revoked_at=None).update(revoked_at=at)
     for name in ("old laptop", "former script"):
         services.revoke_token(actor=COMMAND, token=rows.token(alice, name=name)[0], at=at)
     own = rows.token(alice, Scope.ENROL, Scope.REVOKE, name="Home server", expires_at=at + month)[0]
