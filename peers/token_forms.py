@@ -29,7 +29,11 @@ class TokenForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices,
+        choices=[
+            (Scope.ENROL, gettext_lazy("enrol devices, renew and rename them")),
+            (Scope.READ, gettext_lazy("read which devices there are, and their states")),
+            (Scope.REVOKE, gettext_lazy("revoke devices")),
+        ],
         widget=forms.CheckboxSelectMultiple,
         label=gettext_lazy("It may"),
         initial=[Scope.ENROL],

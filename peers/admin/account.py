@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 from peers import services
 from peers.admin import make_token
 from peers.admin.acts import ForTheAuditForm, ReasonForm, RestoreForm
+from peers.admin.filters import SuspendedFilter
 from peers.admin.newest import newest
 from peers.admin.newest_tokens import newest_tokens
 from peers.admin.read_only import NarrowAdmin, actor, origin
@@ -35,7 +36,12 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
             "name", "team", "interfaces", "device_limit", "default_ttl", "max_ttl", "idle_after", "source_networks",
         )  # fmt: skip
         widgets = {"interfaces": forms.CheckboxSelectMultiple}
-        help_texts = {"name": gettext_lazy("What its machines are, such as “build runners”.")}
+        help_texts = {
+            "name": gettext_lazy("What its machines are, such as “build runners”."),
+            "source_networks": gettext_lazy(
+                "Networks that its tokens are taken from, such as 10.0.0.0/8, with commas between them; empty: all."
+            ),
+        }
 
     def clean_name(self) -> str:
         return name_of(self.cleaned_data["name"], missing=_("Give the service account a name."))
@@ -49,7 +55,7 @@ class ServiceAccountAdmin(NarrowAdmin):
     form = AccountForm
     formfield_overrides = {models.DurationField: {"form_class": DurationField}}
     list_display = ["name", "team", "machines", "where", "lasts", "suspended_at"]
-    list_filter = ["interfaces", ("suspended_at", admin.EmptyFieldListFilter)]
+    list_filter = ["interfaces", SuspendedFilter]
     search_fields = ["name", "team"]
     search_help_text = gettext_lazy("Name or team")
     ordering = ["name"]

@@ -121,7 +121,7 @@ class AccountFilter(Filter):
             shown += accounts.filter(pk=value).values_list("pk", "name")
         if not shown:
             return []
-        kinds: Choices = [(self.ANY, _("any service account")), (self.NONE, _("none: of people"))]
+        kinds: Choices = [(self.ANY, _("any")), (self.NONE, _("none"))]
         return [*kinds, *((str(pk), name) for pk, name in shown)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -131,6 +131,18 @@ class AccountFilter(Filter):
         if chosen in (self.ANY, self.NONE):
             return queryset.filter(service_account__isnull=chosen == self.NONE)
         return queryset.filter(service_account=int(chosen))
+
+
+class SuspendedFilter(Filter):
+    title = _("suspended")
+    parameter_name = "suspended"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("yes", _("yes")), ("no", _("no"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.chosen()
+        return queryset if chosen is None else queryset.filter(suspended_at__isnull=chosen == "no")
 
 
 class GroupFilter(Filter):

@@ -187,13 +187,13 @@ class PeerAdmin(ReadOnlyAdmin):
 
     # --- Columns ---
 
-    @admin.display(description=gettext_lazy("person or service account"))
+    @admin.display(description=gettext_lazy("belongs to"))
     def held_by(self, peer: Peer) -> str:
         if peer.token is None:
             return str(peer.holder)
         return format_html("{}<br><small>{}…</small>", peer.holder, peer.token.beginning)
 
-    @admin.display(description=gettext_lazy("person or service account"))
+    @admin.display(description=gettext_lazy("belongs to"))
     def holder(self, peer: Peer) -> str:
         return links.to(peer.holder)
 

@@ -10,9 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.formats import localize
 from django.utils.html import format_html
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -37,6 +35,18 @@ class RevokeTokenForm(ReasonForm):
     )
     with_peers = forms.BooleanField(required=False)
 
+    def __init__(self, data: Any, *, enrolled: int) -> None:
+        """``enrolled`` is how many devices would go with it; where there are none, nobody is asked about them."""
+        super().__init__(data)
+        sentence = ngettext(
+            "Also revoke the %(count)d device that was enrolled with it: it leaves the network at once and for ever",
+            "Also revoke the %(count)d devices that were enrolled with it: they leave the network at once and for ever",
+            enrolled,
+        )
+        self.fields["with_peers"].label = sentence % {"count": enrolled}
+        if not enrolled:
+            del self.fields["with_peers"]
+
 
 class TokenStateFilter(Filter):
     title = gettext_lazy("state")
@@ -60,7 +70,7 @@ class TokenStateFilter(Filter):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    list_display = ["name", "held_by", "known_as", "may", "state", "expires_at", "enrolled", "last_used"]
+    list_display = ["name", "held_by", "known_as", "scopes_in_short", "state", "ends", "last_used_on"]
     list_filter = [TokenStateFilter, AccountFilter, OwnerFilter]
     list_select_related = ["service_account", "owner"]
     search_fields = ["name", "beginning", "service_account__name", "owner__name", "owner__email"]
@@ -68,9 +78,9 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "Name, service account, person, or the first characters; never a whole token"
     )
     ordering = ["-made_at", "-pk"]
-    sortable_by = ["name", "expires_at"]
+    sortable_by = ["name", "ends"]
     fields = [
-        "name", "known_as", "holder", "may", "state", "made_at", "made_by", "expires_at", "enrolled", "machines", "last_used",
+        "name", "known_as", "holder", "may", "state", "made_at", "made_by", "expires_at", "uses", "machines", "last_used",
         "revoked_at", "revoked_by",
     ]  # fmt: skip
     readonly_fields = [str(name) for name in fields]
@@ -92,10 +102,10 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         token = get_object_or_404(ApiToken.objects.select_related("service_account", "owner"), pk=pk)
-        form = RevokeTokenForm(request.POST if request.method == "POST" else None)
+        before = _enrolled(token).count()
+        form = RevokeTokenForm(request.POST if request.method == "POST" else None, enrolled=before)
         if not form.is_valid():
             return self._ask(request, token, form)
-        before = _enrolled(token).count()
         services.revoke_token(actor=actor(request), token=token, at=timezone.now(), **form.cleaned_data)
         messages.success(request, _("Revoked: %(token)s.") % {"token": token.name})
         if gone := before - _enrolled(token).count():
@@ -106,7 +116,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def _ask(self, request: HttpRequest, token: ApiToken, form: RevokeTokenForm) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request), "title": _("Revoke a token"), "opts": self.opts, "token": token,
-            "form": form, "enrolled": _enrolled(token).count(), "back": self._back(request, token),
+            "form": form, "enrolled": "with_peers" in form.fields, "back": self._back(request, token),
         }  # fmt: skip
         status = 400 if form.is_bound else 200
         return render(request, "admin/peers/apitoken/revoke.html", context, status=status)
@@ -126,17 +136,31 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     # --- Columns ---
 
-    @admin.display(description=gettext_lazy("person or service account"))
+    @admin.display(description=gettext_lazy("belongs to"))
     def held_by(self, token: ApiToken) -> str:
         return str(token.holder)
 
-    @admin.display(description=gettext_lazy("person or service account"))
+    @admin.display(description=gettext_lazy("belongs to"))
     def holder(self, token: ApiToken) -> str:
         return links.to(token.holder)
 
     @admin.display(description=gettext_lazy("begins with"))
     def known_as(self, token: ApiToken) -> str:
         return format_html("<code>{}…</code>", token.beginning)
+
+    @admin.display(description=gettext_lazy("scopes"))
+    def scopes_in_short(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes).replace("peers:", "")
+
+    @admin.display(description=gettext_lazy("ends"), ordering="expires_at")
+    def ends(self, token: ApiToken) -> str:
+        return format_html('<span class="nowrap">{}</span>', f"{token.expires_at:%Y-%m-%d}")
+
+    @admin.display(description=gettext_lazy("last used"))
+    def last_used_on(self, token: ApiToken) -> str:
+        if token.last_used_at is None:
+            return _("never")
+        return format_html('<span class="nowrap">{}</span>', f"{token.last_used_at:%Y-%m-%d}")
 
     @admin.display(description=gettext_lazy("it may"))
     def may(self, token: ApiToken) -> str:
@@ -146,22 +170,22 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def state(self, token: ApiToken) -> str:
         return str(TOKEN_WORDS[token_state(token)].label)
 
-    @admin.display(description=gettext_lazy("enrolled with its limit"))
-    def enrolled(self, token: ApiToken) -> str:
+    @admin.display(description=gettext_lazy("use limit"))
+    def uses(self, token: ApiToken) -> str:
         if token.use_limit is None:
-            return _("no limit")
-        return _("%(count)d of %(limit)d") % {"count": token.enrolments, "limit": token.use_limit}
+            return _("none")
+        return _("%(count)d of %(limit)d used") % {"count": token.enrolments, "limit": token.use_limit}
 
     @admin.display(description=gettext_lazy("devices that came with it"))
     def machines(self, token: ApiToken) -> str:
         url = reverse("admin:peers_peer_changelist", query={"token__id__exact": token.pk})
         return format_html('<a href="{}">{}</a>', url, _enrolled(token).count())
 
-    @admin.display(description=gettext_lazy("last used"))
+    @admin.display(description=gettext_lazy("last used (UTC)"))
     def last_used(self, token: ApiToken) -> str:
         if token.last_used_at is None:
             return _("never")
-        at = localize(localtime(token.last_used_at))
+        at = f"{token.last_used_at:%Y-%m-%d %H:%M}"
         return f"{at}, {token.last_used_from}" if token.last_used_from else at
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from peers import services
-from peers.models import EnrolLink, Interface, Peer
+from peers.models import ApiToken, EnrolLink, Interface, Peer, Scope, ServiceAccount
 from portal.models import HeldLoss, User
 from tests import rows
 from tests.integration.pages import prove
@@ -35,6 +35,8 @@ class World:
     devices: dict[str, Peer]
     carol: User
     event: int
+    runners: ServiceAccount
+    tokens: dict[str, ApiToken]  # "runners": of the service account; "own": alice's
 
     def views(self) -> list[View]:
         return [*self._of_nobody(), *self._of_a_person(), *self._of_an_administrator()]
@@ -69,6 +71,11 @@ class World:
             View("replace key", "alice", of("live", "replace-key")),
             View("revoke", "alice", of("live", "revoke")),
             View("sessions", "alice", to("/accounts/sessions/")),
+            View("no token yet", "bob", to("/accounts/tokens/")),
+            View("my tokens", "alice", to("/accounts/tokens/")),
+            View("a new token", "alice", _make_own_token),
+            View("a token that cannot be", "alice", _ask_for_a_token_twice),
+            View("revoke a token", "alice", to(f"/accounts/tokens/{self.tokens['own'].pk}/revoke")),
             View("sign out", "alice", to("/accounts/logout/")),
             View("forbidden", "alice", to("/admin/login/")),
         ]
@@ -84,6 +91,7 @@ class World:
             View("admin: why", "carol", to(f"{listed}{peer.pk}/why/")),
             View("admin: revoke", "carol", act(f"{listed}{peer.pk}/revoke/")),
             View("admin: restore", "carol", act(f"{listed}{peer.pk}/restore/")),
+            *self._of_machines(),
             View("admin: people", "carol", to("/admin/portal/user/")),
             View("admin: a person", "carol", to(f"/admin/portal/user/{owner.pk}/change/")),
             View("admin: groups", "carol", to("/admin/portal/user/groups/")),
@@ -100,6 +108,22 @@ class World:
                 "carol",
                 to(f"/admin/peers/auditevent/address/?address={_ip(peer)}"),
             ),
+        ]
+
+    def _of_machines(self) -> list[View]:
+        accounts, tokens = "/admin/peers/serviceaccount/", "/admin/peers/apitoken/"
+        account, token = f"{accounts}{self.runners.pk}/", f"{tokens}{self.tokens['runners'].pk}/"
+        return [
+            View("admin: machines", "carol", to(f"/admin/peers/peer/?service_account={self.runners.pk}")),
+            View("admin: service accounts", "carol", to(accounts)),
+            View("admin: add a service account", "carol", act(f"{accounts}add/")),
+            View("admin: a service account", "carol", act(f"{account}change/")),
+            View("admin: suspend a service account", "carol", act(f"{account}suspend/")),
+            View("admin: make a token", "carol", act(f"{account}make-token/")),
+            View("admin: a token that was made", "carol", _make_token_of(account)),
+            View("admin: tokens", "carol", to(tokens)),
+            View("admin: a token", "carol", to(f"{token}change/")),
+            View("admin: revoke a token", "carol", act(f"{token}revoke/")),
         ]
 
 
@@ -121,14 +145,40 @@ def furnish(stack: Stack, *, alarmed: bool = True) -> World:
             WHERE id = '{made["settings changed"].pk}'"""
     )
     _let_it_look_used(stack, made["connected"])
+    runners, tokens = _let_machines_in(wg0, alice)
     Interface.objects.update(enrol_groups=["employees"])
     if alarmed:
         _hold_back(wg0)
     from peers.models import AuditEvent
 
-    return World(
-        made, User.objects.filter(is_superuser=True).latest("pk"), AuditEvent.objects.latest("pk").pk
-    )
+    carol, event = User.objects.filter(is_superuser=True).latest("pk"), AuditEvent.objects.latest("pk").pk
+    return World(made, carol, event, runners, tokens)
+
+
+def _let_machines_in(wg0: Interface, alice: User) -> tuple[ServiceAccount, dict[str, ApiToken]]:
+    """Make a service account with machines and tokens, and tokens of alice's, in each state that pages tell apart."""
+    number = ServiceAccount.objects.count()
+    runners = rows.account(wg0, name=f"Build runners{f' {number}' if number else ''}", team="Platform")
+    at, month = timezone.now(), timedelta(days=30)
+    ApiToken.objects.filter(owner=alice, revoked_at=None).update(revoked_at=at)
+    for name in ("old laptop", "former script"):
+        services.revoke_token(actor=COMMAND, token=rows.token(alice, name=name)[0], at=at)
+    own = rows.token(alice, Scope.ENROL, Scope.REVOKE, name="Home server", expires_at=at + month)[0]
+    rows.token(alice, Scope.READ, name="Dashboard", expires_at=at + 2 * month)
+    services.revoke_token(actor=COMMAND, token=rows.token(runners, name="last year's")[0], at=at)
+    of_runners = rows.token(
+        runners, Scope.ENROL, Scope.REVOKE, name="GitHub", expires_at=at + 3 * month, use_limit=500
+    )[0]
+    for token in (own, of_runners):
+        services.note_use(token, source="203.0.113.20", at=at)
+    actor = services.Actor(token=of_runners, source="203.0.113.20")
+    for number in range(3):
+        rows.machine(runners, wg0, f"runner-{number + 1}", actor=actor, expires_at=at + timedelta(hours=1))
+    services.enrol(
+        actor=services.Actor(user=alice, token=own), owner=alice, interface=wg0, public_key=rows.public_key(),
+        name="Home server", at=at, platform="linux",
+    )  # fmt: skip
+    return runners, {"runners": of_runners, "own": own}
 
 
 def _hold_back(wg0: Interface) -> None:
@@ -224,6 +274,41 @@ def _make_link(page: Page) -> None:
     _open_form(page)
     page.locator("form.link-offer button").click()
     page.wait_for_url("**/devices/link")
+
+
+def _make_own_token(page: Page) -> None:
+    """Make a token of alice's, which is revoked as soon as the page shows it: another look makes another."""
+    _ask_for_a_token(page, "Build server")
+    page.locator("#token").wait_for()
+    _revoke_tokens("Build server")
+
+
+def _ask_for_a_token_twice(page: Page) -> None:
+    _ask_for_a_token(page, "Home server")
+    page.locator("#name[aria-invalid]").wait_for()
+
+
+def _ask_for_a_token(page: Page, name: str) -> None:
+    page.goto("/accounts/tokens/")
+    page.locator("details.add > summary").click()
+    page.locator("#name").fill(name)
+    page.locator("details.add form button").click()
+
+
+def _make_token_of(account: str) -> Callable[[Page], object]:
+    def go(page: Page) -> None:
+        act(f"{account}make-token/")(page)
+        page.locator("#id_name").fill("GitLab")
+        page.locator(".token-form input[type=submit]").click()
+        page.locator("#token").wait_for()
+        _revoke_tokens("GitLab")
+
+    return go
+
+
+def _revoke_tokens(name: str) -> None:
+    for token in ApiToken.objects.filter(name=name, revoked_at=None):
+        services.revoke_token(actor=COMMAND, token=token, at=timezone.now())
 
 
 def _reach_the_limit(page: Page) -> None:

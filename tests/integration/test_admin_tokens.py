@@ -140,13 +140,15 @@ def test_the_list_and_the_page_show_a_token_by_its_beginning(admin, alice, runne
         "ci runner",
         "Alice",
         f"{token.beginning}…",
-        "198.51.100.9",
+        f"{timezone.now():%Y-%m-%d}",
         "never",
-        "no limit",
+        "enrol, read, revoke",
     ):
         assert words in shown, words
     detail = admin.get(f"{TOKENS}{token.pk}/change/")
     assert f"{token.beginning}…" in text(detail)
+    assert "enrol, renew and rename; read; revoke" in text(detail)
+    assert "198.51.100.9" in text(detail)
     for answer in (page, detail):
         assert token.token_hash not in answer.content.decode()
         assert 'name="name"' not in answer.content.decode()

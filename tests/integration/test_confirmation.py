@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from peers import services
-from peers.models import AuditEvent, EnrolLink, Peer
+from peers.models import ApiToken, AuditEvent, EnrolLink, Peer
 from portal import assurance, break_glass
 from portal.models import User
 from portal.oidc_config import Requirement
@@ -107,6 +107,7 @@ def test_enrolling_takes_what_the_provider_is_asked_for(configure, subtests):
         ("/", enrolment()),
         (f"/devices/{peer.pk}/replace-key", {"public_key": rows.public_key()}),
         ("/devices/link", {}),
+        ("/accounts/tokens/", {"name": "script", "scopes": "peers:enrol", "days": "1"}),
     ):
         with subtests.test(path):
             shown = client.post(path, form, **page)
@@ -122,8 +123,8 @@ def test_enrolling_takes_what_the_provider_is_asked_for(configure, subtests):
                 "message": "Confirm that it is you first.",
                 "location": "/accounts/confirm/?purpose=enrol&next=%2F%3Finterface%3Dwg0",
             }
-    assert (kept(), EnrolLink.objects.count()) == (before, 0)
-    for path in ("/", f"/devices/{peer.pk}/replace-key"):
+    assert (kept(), EnrolLink.objects.count(), ApiToken.objects.count()) == (before, 0, 0)
+    for path in ("/", f"/devices/{peer.pk}/replace-key", "/accounts/tokens/"):
         assert client.get(path).status_code == 200
     says(double, acr="gold")
     assert double.sign_in(client, "/?interface=wg0", purpose="enrol")["Location"] == "/?interface=wg0"
@@ -186,6 +187,8 @@ def test_an_act_takes_a_sign_in_of_the_last_five_minutes(configure, subtests):
     User.objects.filter(pk=boss.pk).update(issuer=double.issuer)
     alice = rows.person("alice")
     peer = rows.peer(alice, wg0)
+    account = rows.account(wg0)
+    token, _secret = rows.token(account)
     admin = signed_in(boss)
     listed = "/admin/peers/peer/"
     selected = {"action": "revoke_selected", "_selected_action": str(peer.pk), "apply": "1", "reason": "lost"}
@@ -199,6 +202,12 @@ def test_an_act_takes_a_sign_in_of_the_last_five_minutes(configure, subtests):
         f"/admin/peers/interface/{wg0.pk}/change/": {},
         f"/admin/peers/interface/{wg0.pk}/release-brake/": {"held": "1"},
         "/admin/peers/auditevent/export.csv": {},
+        "/admin/peers/serviceaccount/add/": {},
+        f"/admin/peers/serviceaccount/{account.pk}/change/": {},
+        f"/admin/peers/serviceaccount/{account.pk}/suspend/": {"reason": "leaked"},
+        f"/admin/peers/serviceaccount/{account.pk}/restore/": {},
+        f"/admin/peers/serviceaccount/{account.pk}/make-token/": {},
+        f"/admin/peers/apitoken/{token.pk}/revoke/": {"reason": "leaked"},
     }
     looked_at = (listed, "/admin/peers/auditevent/export.csv")
     before = kept()
@@ -211,7 +220,12 @@ def test_an_act_takes_a_sign_in_of_the_last_five_minutes(configure, subtests):
             proved_ago(admin, seconds=235)
             assert not is_asked(admin.get(path))
     proved_ago(admin, days=1)
-    for path in ("/admin/", listed, f"{listed}{peer.pk}/change/", f"{listed}{peer.pk}/why/"):
+    seen = (
+        "/admin/peers/serviceaccount/",
+        "/admin/peers/apitoken/",
+        f"/admin/peers/apitoken/{token.pk}/change/",
+    )
+    for path in ("/admin/", listed, f"{listed}{peer.pk}/change/", f"{listed}{peer.pk}/why/", *seen):
         assert admin.get(path).status_code == 200
     assert kept() == before
     proved_ago(admin, seconds=290)

@@ -171,7 +171,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         with_it = _narrowed("token", event.token_id, f"{event.token.beginning}…")
         return format_html("{} ({})", _actor(event), with_it)
 
-    @admin.display(description=_("person or service account"))
+    @admin.display(description=_("about"))
     def about(self, event: AuditEvent) -> str:
         if event.service_account:
             return _narrowed("service_account", event.service_account_id, str(event.service_account))
