@@ -26,6 +26,21 @@ HEADERS = {
     HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
     HTTPStatus.SERVICE_UNAVAILABLE: _RETRY_AFTER,
 }
+# An example of each refusal: its code, its sentence, and the field that it is about.
+REFUSALS = {
+    HTTPStatus.BAD_REQUEST: (
+        "ttl_too_long",
+        "The longest time that you may ask for is 86400 seconds.",
+        "ttl",
+    ),
+    HTTPStatus.UNAUTHORIZED: ("token_invalid", "Send a valid token as “Authorization: Bearer …”.", None),
+    HTTPStatus.FORBIDDEN: ("scope_missing", "This token may not do that: it lacks peers:enrol.", None),
+    HTTPStatus.NOT_FOUND: ("not_found", "There is no such device.", None),
+    HTTPStatus.CONFLICT: ("key_in_use", "This key is already in use. Make a new one.", "public_key"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too_large", "This is longer than 16 KiB.", None),
+    HTTPStatus.TOO_MANY_REQUESTS: ("too_many_requests", "Too many requests. Try again in 42 s.", None),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "The database cannot be reached.", None),
+}
 
 
 class DescribedAPI(NinjaAPI):
@@ -45,6 +60,9 @@ class DescribedAPI(NinjaAPI):
 def _finish(operation: dict[str, Any]) -> None:
     for status, headers in HEADERS.items():
         operation["responses"][status]["headers"] = headers
+    for status, refusal in REFUSALS.items():
+        if status in operation["responses"]:
+            operation["responses"][status]["content"]["application/json"]["example"] = _error(*refusal)
     for parameter in operation["parameters"]:
         parameter["schema"] = _given(parameter["schema"])
         # A schema has a list of examples; a parameter has one, or a map.
@@ -52,6 +70,10 @@ def _finish(operation: dict[str, Any]) -> None:
         parameter.setdefault("example", examples[0] if examples else None)
     for media in operation.get("requestBody", {}).get("content", {}).values():
         media["schema"] = _given(media["schema"])
+
+
+def _error(code: str, message: str, field: str | None) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message} | ({"field": field} if field else {})}
 
 
 def _given(schema: dict[str, Any]) -> dict[str, Any]:

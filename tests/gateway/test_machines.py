@@ -17,6 +17,7 @@ from portal.models import User
 from tests import rows
 from tests.gateway.conftest import INSIDE
 from tests.gateway.running import configuration_of
+from tests.integration.pages import signed_in
 from tests.integration.programs import PEERS, Program
 
 WAIT = f"{PEERS}?wait=20"
@@ -134,17 +135,17 @@ def test_what_nobody_used_is_off_the_interface(running, builder, settings):
 PEOPLE = 20
 
 
-def test_of_a_disabled_person_the_tokens_and_the_devices_are_dead_within_two_seconds(running, wg0):
+def test_of_a_disabled_person_sessions_tokens_and_devices_are_dead_within_two_seconds(running, wg0):
     """R3: the worst of twenty, which stands for p99."""
     worst = {"token": 0.0, "devices": 0.0}
     for number in range(PEOPLE):
         person = rows.person(f"leaver-{number}")
-        program = Program(rows.token(person)[1])
-        key = rows.public_key()
+        program, browser, key = Program(rows.token(person)[1]), signed_in(person), rows.public_key()
+        assert browser.get("/").status_code == 200
         assert program.enrol(key, WAIT).status_code == 201
         began = time.monotonic()
         services.suspend_person(actor=services.Actor(), person=person, at=timezone.now(), reason="left")
-        assert program.get().status_code == 401
+        assert (program.get().status_code, browser.get("/").status_code) == (401, 302)
         worst["token"] = max(worst["token"], time.monotonic() - began)
         running.eventually(lambda key=key: key not in running.on(), within=PROMISED)
         worst["devices"] = max(worst["devices"], time.monotonic() - began)

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from peers.models import Interface, Peer
+from peers.models import Interface, Peer, ServiceAccount
 from portal.models import User
 from tests import rows
 
@@ -75,6 +75,51 @@ CASES = {
     "its key is retired": (lambda: Peer.objects.get().keys.update(retired_at=AT), True),
     "its number went to another": (peer(host=None), True),
 }  # fmt: skip
+
+
+def account(**fields):
+    return lambda: ServiceAccount.objects.update(**fields)
+
+
+def barred():
+    """Let the account be on no interface any more."""
+    ServiceAccount.objects.order_by("pk").first().interfaces.clear()
+
+
+CASES_OF_A_MACHINE = {
+    "nothing against it": (lambda: None, True),
+    "revoked": (peer(revoked_at=AT), False),
+    "suspended": (peer(suspended_at=AT), False),
+    "expires in a moment": (peer(expires_at=AT + A_MOMENT), True),
+    "expires now": (peer(expires_at=AT), False),
+    "its account is suspended": (account(suspended_at=AT), False),
+    "its account may no longer be on its interface": (barred, False),
+    "its account may be on another interface alone": (
+        lambda: ServiceAccount.objects.get().interfaces.set([rows.interface("wg1")]), False,
+    ),
+    "another account may be on its interface, and its own no longer": (
+        both(barred, lambda: rows.account(Interface.objects.get())), False,
+    ),
+    "its account's times were shortened": (account(default_ttl=timedelta(minutes=1), max_ttl=timedelta(minutes=1)), True),
+    "the interface asks for a group": (interface(enrol_groups=["staff"]), True),
+    "the interface's lease is short": (interface(lease=timedelta(seconds=1)), True),
+    "every person is inactive": (owner(is_active=False), True),
+}  # fmt: skip
+
+
+@pytest.fixture
+def machine(database):
+    on = rows.interface(lease=LEASE)
+    rows.person(signed_in_at=AT)
+    return rows.machine(rows.account(on), on, at=AT)
+
+
+def test_each_rule_alone_decides_of_a_machine(machine, subtests):
+    for case, (change, expected) in CASES_OF_A_MACHINE.items():
+        with subtests.test(case), transaction.atomic():
+            change()
+            assert Peer.objects.entitled(AT).exists() is expected
+            transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -109,6 +109,17 @@ def test_every_field_and_every_parameter_has_an_example_that_it_would_take(docum
                 )
 
 
+def test_every_refusal_has_an_example_of_its_own_that_is_shaped_as_errors_are(document):
+    shape = {"components": document["components"], "$ref": "#/components/schemas/ErrorOut"}
+    for operation in operations(document):
+        refused = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+        examples = {
+            status: answer["content"]["application/json"]["example"] for status, answer in refused.items()
+        }
+        assert len({each["error"]["code"] for each in examples.values()}) == len(refused)
+        assert all(jsonschema_rs.validator_for(shape).is_valid(each) for each in examples.values())
+
+
 def test_the_examples_of_keys_are_keys():
     assert is_key(KEY) and is_key(SERVERS_KEY)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from peers.models import Interface, Peer
 from peers.state_queries import in_state
 from peers.states import State, standings
-from portal.models import HeldLoss
+from portal.models import HeldLoss, User
 from tests import rows, scene
 
 AT = timezone.now()
@@ -80,6 +80,16 @@ def owners():
     ]
 
 
+def accounts(admitting):
+    """Return one service account for each thing that may be wrong with one; all but the last may be on the interfaces."""
+    return [
+        rows.account(*admitting),
+        rows.account(*admitting, suspended_at=AT - HOUR),
+        rows.account(*admitting, suspended_at=AT - MINUTE),
+        rows.account(),
+    ]
+
+
 def losing(groups):
     """Return a person of whom the identity brake holds that they would be left with ``groups``."""
     person = rows.person(signed_in_at=AT)
@@ -98,26 +108,27 @@ def interfaces():
 
 def fill(database, peers_an_interface=PEERS_AN_INTERFACE):
     """Make peers of every kind on every kind of interface: the same ones each time."""
-    people, random = owners(), Random(0)
     columns = ("gateways", "peers", "keys", "statuses")
-    made = {name: [] for name in columns}
-    for wg, watch in interfaces():
+    made, kinds, random = {name: [] for name in columns}, interfaces(), Random(0)
+    holders = owners() + accounts([wg for wg, _ in kinds])
+    for wg, watch in kinds:
         for name, attached, silent, passed in watch:
             made["gateways"].append((name, wg.pk, "1", attached, AT, silent, passed, 0, "{}", 0, 0, ""))
         for host in range(1, peers_an_interface + 1):
-            peer(made, wg, random.choice(people), host, random)
+            peer(made, wg, random.choice(holders), host, random)
     insert(database, "peers_gatewaystatus", "gateway, interface_id, version, attached, started_at, heartbeat_at, last_pass_at,"
            " drift_found, left_alone, unexplained, held, problem", made["gateways"])  # fmt: skip
-    insert(database, "peers_peer", "id, interface_id, owner_id, name, platform, host, preshared_key, enrolled_at,"
-           " revoked_at, expires_at, suspended_at, revoke_reason", made["peers"])  # fmt: skip
+    insert(database, "peers_peer", "id, interface_id, owner_id, service_account_id, name, platform, host, preshared_key,"
+           " enrolled_at, revoked_at, expires_at, suspended_at, revoke_reason", made["peers"])  # fmt: skip
     insert(database, "peers_peerkey", "public_key, peer_id, enrolled_at, retired_at", made["keys"])
     insert(database, "peers_peerstatus", "gateway, peer_id, public_key, present, since, latest_handshake, endpoint, rx_bytes,"
            " tx_bytes, held, problem", made["statuses"])  # fmt: skip
 
 
-def peer(made, wg, owner, host, random):
+def peer(made, wg, holder, host, random):
     pk = f"00000000-0000-0000-{wg.pk:04x}-{host:012x}"
-    made["peers"].append((pk, wg.pk, owner.pk, "x", "other", host, "", HOUR, *random.choice(ENDS), ""))
+    of = (holder.pk, None) if isinstance(holder, User) else (None, holder.pk)
+    made["peers"].append((pk, wg.pk, *of, "x", "other", host, "", HOUR, *random.choice(ENDS), ""))
     keys = {"": ""}
     for which in ("current", "retired"):
         keys[which] = scene.made_up_key(len(made["keys"]))

@@ -187,6 +187,47 @@ def test_each_state_follows_from_what_was_written_and_read_back(database, laptop
             transaction.set_rollback(True)
 
 
+ACCOUNT_SUSPENDED = sql(f"UPDATE peers_serviceaccount SET suspended_at = '{AT - timedelta(minutes=2)}'")
+ACCOUNT_BARRED = sql("DELETE FROM peers_serviceaccount_interfaces")
+CASES_OF_A_MACHINE = {
+    "on": ([gateway(), seen()], State.LIVE),
+    "connected": ([gateway(), seen(handshake=SECOND)], State.CONNECTED),
+    "expired": ([EXPIRED, gateway()], State.EXPIRED),
+    "expired, and still on": ([EXPIRED, gateway(), seen()], State.REVOKING),
+    "its account suspended": ([ACCOUNT_SUSPENDED, gateway()], State.SUSPENDED),
+    "its account suspended, and it still on": ([ACCOUNT_SUSPENDED, gateway(), seen()], State.REVOKING),
+    "its account suspended since the gateway last looked": (
+        [ACCOUNT_SUSPENDED, gateway(passed=timedelta(minutes=3))], State.REVOKING,
+    ),
+    "its account suspended, and the gateway silent": (
+        [ACCOUNT_SUSPENDED, gateway(silent=SILENT, passed=HOUR)], State.UNKNOWN,
+    ),
+    "its account no longer on its interface": ([ACCOUNT_BARRED, gateway()], State.SIGNED_OUT),
+    "revoked, of a suspended account": ([REVOKED, ACCOUNT_SUSPENDED, gateway()], State.REVOKED),
+    "every person inactive": ([INACTIVE, LEASE_OVER, gateway(), seen()], State.LIVE),
+}  # fmt: skip
+
+
+@pytest.fixture
+def machine(database):
+    wg0 = rows.interface()
+    made = rows.machine(rows.account(wg0), wg0, at=AT - timedelta(days=1))
+    made.first_key = made.key.public_key
+    return made
+
+
+def test_each_state_of_a_machine_follows_in_the_same_way(database, machine, subtests):
+    connection.close()
+    connection.settings_dict["USER"] = "latchkey_owner"
+    for case, (makers, expected) in CASES_OF_A_MACHINE.items():
+        with subtests.test(case), transaction.atomic():
+            with connection.cursor() as cursor:
+                for make in makers:
+                    cursor.execute(make(machine))
+            assert standing(machine, AT).state == expected
+            transaction.set_rollback(True)
+
+
 def test_unknown_says_since_when_the_gateway_is_silent(judged):
     found = judged(gateway(silent=SILENT), gateway("gw2", silent=HOUR), seen())
     assert (found.state, found.since) == (State.UNKNOWN, AT - SILENT)
