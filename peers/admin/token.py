@@ -173,7 +173,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("use limit"))
     def uses(self, token: ApiToken) -> str:
         if token.use_limit is None:
-            return _("none")
+            return _("no limit")
         return _("%(count)d of %(limit)d used") % {"count": token.enrolments, "limit": token.use_limit}
 
     @admin.display(description=gettext_lazy("devices that came with it"))
