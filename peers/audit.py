@@ -54,9 +54,7 @@ def record(
 
     Call it inside the transaction of the change: no audit row, no change.
     """
-    made = event(action, actor, target, old=old, new=new, reason=reason)
-    made.save(force_insert=True)
-    return made
+    return AuditEvent.objects.bulk_create([event(action, actor, target, old=old, new=new, reason=reason)])[0]
 
 
 def event(

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from peers.models import AuditEvent, Interface, Peer
+from peers.models import AuditEvent, Interface, Peer, ServiceAccount
 from peers.states import State
 from tests import rows
 from tests.integration.programs import INTERFACES, PEERS, Program, told
@@ -83,6 +83,8 @@ def test_what_is_enrolled_and_revoked_meanwhile_moves_nothing(builder, builders,
 
 
 def test_no_peer_is_on_two_pages_or_on_none_while_others_enrol(builder, builders, wg0):
+    ServiceAccount.objects.update(device_limit=100_000)
+    builders.refresh_from_db()
     before, stop = set(machines(builders, wg0, 30)), threading.Event()
 
     def enrol():

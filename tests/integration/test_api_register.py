@@ -118,7 +118,7 @@ def test_every_other_refusal_is_a_sentence_too(builder, builders, laptop, wg0, d
     assert (answer.status_code, bool(text_of(answer))) == (413, True)
     answer = builder.get(REGISTER)
     assert (answer.status_code, answer["Allow"], bool(text_of(answer))) == (405, "POST", True)
-    database.sql(f"UPDATE peers_interface SET next_host = {wg0.last_host + 1}")
+    database.sql(f"DELETE FROM peers_freednumber; UPDATE peers_interface SET next_host = {wg0.last_host + 1}")
     answer = Program(rows.token(rows.account(wg0))[1]).register()
     assert (answer.status_code, answer["Retry-After"], bool(text_of(answer))) == (409, "60", True)
 

@@ -29,7 +29,7 @@ def actions_in(path):
     }  # fmt: skip
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = ast.unparse(call.func).rpartition(".")[2]
-        if name in ("record", "_audit") and call.args:
+        if name in ("record", "event", "_audit") and call.args:
             first = call.args[0]
             yield from held.get(first.id, ()) if isinstance(first, ast.Name) else branches(first)
         if name == "AuditEvent":

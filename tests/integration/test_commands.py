@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from peers.models import AuditEvent, Interface, Peer, PeerKey
+from peers.models import AuditEvent, FreedNumber, Interface, Peer, PeerKey
 from tests import rows
 from tests.conftest import WEB
 
@@ -184,6 +184,7 @@ def test_an_enrolment_that_cannot_be_is_refused_with_a_sentence(wg0, alice, subt
     Interface.objects.update(device_limit=0)
     assert "0 devices are the most" in refused(*enrolment())
     Interface.objects.update(device_limit=10, next_host=255)
+    FreedNumber.objects.all().delete()
     assert "no free address" in refused(*enrolment(owner="eve"))
 
 

@@ -388,7 +388,7 @@ def test_the_audit_says_who_made_a_link_and_what_it_enrolled(alice, wg0, token):
 
 
 STEPS = [
-    "INSERT peers_peerkey", "UPDATE peers_interface", "INSERT peers_peer", "INSERT peers_auditevent",
+    "DELETE peers_freednumber", "INSERT peers_peerkey", "INSERT peers_peer", "INSERT peers_auditevent",
     "UPDATE peers_enrollink",
 ]  # fmt: skip
 

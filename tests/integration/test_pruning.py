@@ -174,6 +174,7 @@ def test_what_has_an_address_that_still_rests_is_kept(wg0, database):
         at = timezone.now() - timedelta(hours=hours)
         services.revoke(actor=services.Actor(), peer=peer, at=at)
     Peer.objects.filter(pk=given_away.pk).update(host=None)
+    FreedNumber.objects.all().delete()  # those set aside
     forgotten(database, "--older-than", "0")
     assert Peer.objects.get() == resting
     assert [row.host for row in FreedNumber.objects.all()] == [rested.host]
@@ -301,9 +302,10 @@ def test_a_freed_number_is_given_before_one_that_never_was_and_to_its_own_interf
     alice, wg0, database
 ):
     gone = revoked(alice, wg0)
+    FreedNumber.objects.all().delete()  # those set aside
     forgotten(database)
     other = rows.peer(rows.person(), rows.interface("wg1"))
-    assert FreedNumber.objects.get().host == gone.host
+    assert FreedNumber.objects.get(interface=wg0).host == gone.host
     assert other.host == 2
     mark = Interface.objects.get(name="wg0").next_host
     assert rows.peer(rows.person(), wg0).host == gone.host
@@ -312,6 +314,7 @@ def test_a_freed_number_is_given_before_one_that_never_was_and_to_its_own_interf
 
 def test_an_enrolment_that_is_rolled_back_gives_its_freed_number_back(alice, wg0, database):
     gone = revoked(alice, wg0)
+    FreedNumber.objects.all().delete()  # those set aside
     forgotten(database)
     with transaction.atomic():
         assert rows.peer(alice, wg0).host == gone.host

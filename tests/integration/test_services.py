@@ -541,8 +541,8 @@ def break_at(database, table, event):
 
 STEPS = {
     "enrol": [
+        "DELETE peers_freednumber",
         "INSERT peers_peerkey",
-        "UPDATE peers_interface",
         "INSERT peers_peer",
         "INSERT peers_auditevent",
     ],
@@ -576,7 +576,7 @@ def test_a_renewal_that_dies_at_its_address_never_happened(alice, bob, wg0, data
     old = expired(alice, wg0)
     rows.peer(bob, wg0)
     before = everything()
-    break_at(database, "peers_interface", "UPDATE")
+    break_at(database, "peers_freednumber", "DELETE")
     with pytest.raises(DatabaseError, match="the disk is full"):
         enrol(alice, wg0, old.key.public_key)
     assert everything() == before
