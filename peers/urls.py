@@ -2,12 +2,14 @@ from django.urls import path
 
 from peers.api.application import urls as api
 from peers.api.register import register
+from peers.api.script import script
 from peers.views import device, devices, links, stale
 
 urlpatterns = [
     path("", devices.devices, name="devices"),
     path("api/v1/", api()),
     path("register", register, name="register"),
+    path("enrol.sh", script, name="enrol-script"),
     path("enrol/", links.enrol, name="enrol"),
     path("devices/link", links.enrol_link, name="enrol-link"),
     path("devices/link/<uuid:pk>/status", links.link_status, name="link-status"),
