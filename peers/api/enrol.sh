@@ -39,9 +39,7 @@ END
 }
 
 main() {
-    trap 'rm -f ${temporary:+"$temporary"}' EXIT
-    trap 'exit 143' TERM
-    trap 'exit 130' INT
+    tidy_up_at_the_end
     options "$@"
     case $verb in
         enrol) enrol ;;
@@ -49,6 +47,13 @@ main() {
         renew) renew ;;
         down) down ;;
     esac
+}
+
+# A file that is half written may hold the key.
+tidy_up_at_the_end() {
+    trap 'rm -f ${temporary:+"$temporary"}' EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
 }
 
 # --- What is asked for, and what is said ---
@@ -387,7 +392,7 @@ make_key() {
 
 # Two at once use one key: who links first makes it. An empty file is what a crash left.
 new_key_file() {
-    if [ -e "$key_file" ]; then rm -f "$key_file"; fi
+    if [ -e "$key_file" ] && [ ! -s "$key_file" ]; then rm -f "$key_file"; fi
     { mkdir -p "$dir" && temporary=$(mktemp "$key_file.XXXXXX") && wg genkey >"$temporary"; } ||
         fail $HERE files "$dir cannot be written, or wg makes no key."
     ln "$temporary" "$key_file" 2>/dev/null || [ -s "$key_file" ] || fail $HERE files "$key_file cannot be written."
@@ -646,7 +651,7 @@ renew_on() {
     trap stop TERM INT
     while [ -s "$key_file" ]; do # which down takes away
         code=0
-        (renew_once) &
+        (tidy_up_at_the_end && renew_once) &
         child=$!
         wait "$child" || code=$?
         case $code in

@@ -35,7 +35,10 @@ class Asked:
 
 
 class PortalDouble(ThreadingHTTPServer):
-    """Answers as a portal does that knows one peer, after what ``next`` holds: pairs of a status and a body."""
+    """Answers as a portal does that knows one peer, after what ``next`` holds: pairs of a status and what is said.
+
+    That is an error, or what is changed of the peer, or a function of the peer's text, as bytes.
+    """
 
     daemon_threads = True
 
@@ -68,7 +71,9 @@ class PortalDouble(ThreadingHTTPServer):
         if not self.next:
             return (204, b"") if asked.method == "DELETE" else (200, peer)
         status, said = self.next.popleft()
-        return status, said if not isinstance(said, dict) or "error" in said else peer | said
+        if callable(said):
+            return status, said(json.dumps(peer).encode())
+        return status, said if "error" in said else peer | said
 
 
 class _Conversation(BaseHTTPRequestHandler):

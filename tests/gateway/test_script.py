@@ -131,14 +131,24 @@ def test_what_an_interface_may_lack_is_left_out(script, portal):
 
 
 @ON_DASH
-def test_many_at_once_enrol_one_key(script, portal):
-    started = [
-        subprocess.Popen(script.command("enrol"), env=script.environment, stdout=subprocess.DEVNULL)
-        for _ in range(8)
-    ]
-    assert [process.wait(60) for process in started] == [0] * 8
-    assert len({asked.body["public_key"] for asked in portal.asked}) == 1
-    assert set(script.files()) == {path.name for path in (script.conf, script.key, script.peer)}
+def test_many_at_once_enrol_one_key(script, portal, tmp_path):
+    for number in range(4):
+        script.dir = tmp_path / f"round-{number}"
+        started = [
+            subprocess.Popen(script.command("enrol"), env=script.environment, stdout=subprocess.DEVNULL)
+            for _ in range(8)
+        ]
+        assert [process.wait(60) for process in started] == [0] * 8
+        assert len({asked.body["public_key"] for asked in portal.asked}) == 1
+        assert set(script.files()) == {"latchkey.conf", "latchkey.enrol.key", "latchkey.enrol.peer"}
+        portal.asked.clear()
+
+
+def test_an_empty_key_that_a_crash_left_is_made_anew(script):
+    script.dir.mkdir()
+    script.key.touch()
+    script.run("enrol")
+    assert script.key.stat().st_size == 45
 
 
 def test_not_on_the_interface_yet_is_said_and_all_is_kept(script, portal):
@@ -268,10 +278,24 @@ HOSTILE = {
     "persistent_keepalive": [-1, 65536, "off", None],
     "preshared_key": ["x", "A" * 44, PEER["server_public_key"] + "\nPostUp = reboot"],
 }  # fmt: skip
-NO_JSON = [
-    b"", b"<html>", b"[]", b'"x"', b"{", b'{"id"}', b'{"id":}', b'{"id": "x"', b'{"id": "x",}', b'{"id": "\\q"}',
-    b"{" * 1000, b'{"a": ' * 50 + b"1" + b"}" * 50, b'{"id": "x\ny"}', b"\xff\xfe{}", b"{} {}", b"x" * 100_000,
-]  # fmt: skip
+# Of what a portal says, what no JSON is any more: each would have all that a peer has.
+NO_JSON = {
+    "nothing": lambda text: b"",
+    "a page": lambda text: b"<html>" + text + b"</html>",
+    "a list": lambda text: b"[" + text + b"]",
+    "its beginning": lambda text: text[:-1],
+    "two": lambda text: text + text,
+    "no comma": lambda text: text.replace(b", ", b" ", 1),
+    "no colon": lambda text: text.replace(b": ", b" ", 1),
+    "a comma at the end": lambda text: text[:-1] + b",}",
+    "a comma in a list": lambda text: text.replace(b"]", b",]", 1),
+    "a bare word": lambda text: text.replace(b'"live"', b"live", 1),
+    "a new line in a text": lambda text: text.replace(b"build-7", b"build\n7"),
+    "a bell in a text": lambda text: text.replace(b"build-7", b"build\a7"),
+    "an unknown escape": lambda text: text.replace(b"build-7", b"build\\q7"),
+    "half an escape": lambda text: text.replace(b"build-7", b"build\\u12"),
+    "too deep": lambda text: text[:-1] + b', "x": ' + b"[" * 50 + b"]" * 50 + b"}",
+}
 
 
 @pytest.mark.parametrize("field", HOSTILE)
@@ -283,11 +307,26 @@ def test_a_value_that_is_not_what_it_must_be_goes_nowhere(script, portal, field)
         assert set(script.files()) == {script.key.name}, value
 
 
-def test_what_is_no_json_goes_nowhere(script, portal):
-    for text in NO_JSON:
-        portal.next.append((200, text))
-        script.run("enrol", code=4 if len(text) > 65536 else 7)
-        assert set(script.files()) == {script.key.name}, text
+@pytest.mark.parametrize("kind", NO_JSON)
+def test_what_is_no_json_goes_nowhere(script, portal, kind):
+    portal.next.append((200, NO_JSON[kind]))
+    script.run("enrol", code=7)
+    assert set(script.files()) == {script.key.name}
+
+
+@ON_DASH
+def test_an_answer_longer_than_any_is_none(script, portal):
+    portal.next.append((200, lambda text: b" " * 100_000 + text))
+    script.run("enrol", code=4)
+    assert not script.conf.exists()
+
+
+def test_what_the_portal_says_reaches_a_terminal_as_plain_letters_only(script, portal):
+    portal.next.append(
+        (403, lambda _: b'{"error": {"code": "no", "message": "a\xc3\xbc\xc2\x9b2J\x7f\\u001b[2J\\n."}}')
+    )
+    script.run("enrol", code=3)
+    assert "The portal refuses: a????2J??[2J?. (no)" in script.said
 
 
 def test_what_answers_wrongly_later_leaves_what_was_written(script, portal):
