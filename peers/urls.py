@@ -2,12 +2,14 @@ from django.urls import path
 
 from peers.api.application import urls as api
 from peers.api.register import register
+from peers.api.script import script
 from peers.views import device, devices, links, stale, tokens
 
 urlpatterns = [
     path("", devices.devices, name="devices"),
     path("api/v1/", api()),
     path("register", register, name="register"),
+    path("enrol.sh", script, name="enrol-script"),
     path("accounts/tokens/", tokens.tokens, name="tokens"),
     path("accounts/tokens/<int:pk>/revoke", tokens.revoke_token, name="revoke-token"),
     path("enrol/", links.enrol, name="enrol"),

@@ -53,6 +53,10 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "gettext": _program("msgfmt"),
         "nodejs": _program("node"),
         "npm": _program("npm"),
+        "curl": _program("curl"),
+        "jq": _program("jq"),
+        "busybox": _program("busybox"),
+        "shellcheck": _program("shellcheck"),
         "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
 }

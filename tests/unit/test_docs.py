@@ -12,6 +12,8 @@ from tests.conftest import ROOT
 
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+MACHINES = (ROOT / "docs" / "machines.md").read_text()
+SCRIPT = (ROOT / "peers" / "api" / "enrol.sh").read_text()
 OURS = sorted(name for name, app in get_commands().items() if app in {"peers", "portal"})
 READ = re.compile(r"""(?:environment\.\w+|oidc_config\.providers)\(\s*"([A-Z][A-Z_]+)\"""")
 
@@ -52,3 +54,17 @@ def test_every_flag_of_a_command_is_documented(name):
     } - {"--help"}
     section = COMMANDS.partition(f"## {name}\n")[2].partition("\n## ")[0]
     assert {flag for flag in flags if flag not in section} == set()
+
+
+def test_every_option_and_exit_code_of_the_script_is_documented_and_every_documented_one_exists():
+    usage, _, exits = SCRIPT.partition("cat <<'END'\n")[2].partition("\nEND\n")[0].partition("\n\nExit: ")
+    options = re.findall(r"^  (--[a-z-]+(?: [A-Z]+)?)", usage, re.MULTILINE)
+    assert re.findall(r"^\| `(--[^`]+)` \|", MACHINES, re.MULTILINE) == options
+    codes = re.findall(r"[A-Z_]+=(\d)", re.search("^USAGE=.*", SCRIPT, re.MULTILINE)[0])
+    assert re.findall(r"^\| (\d) \|", MACHINES, re.MULTILINE) == ["0", *codes]
+    assert re.findall(r"\b(\d) [a-z]", exits) == ["0", *codes]
+
+
+def test_every_word_that_the_script_itself_has_for_an_error_is_documented():
+    own = set(re.findall(r"\bfail \$[A-Z_]+ ([a-z_]+)", SCRIPT))
+    assert {word for word in own if f"`{word}`" not in MACHINES} == set()
