@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from peers import services, tokens
@@ -114,6 +116,8 @@ def test_a_persons_token_is_good_while_their_sign_in_keeps_a_device_on_any_inter
     assert told(program.get()) == INVALID
     rows.interface("wg1", lease=None)
     assert program.get().status_code == 200
+    User.objects.filter(pk=alice.pk).update(lease_limit=timedelta(days=1))
+    assert told(program.get()) == INVALID
 
 
 NO_TOKENS = {
@@ -244,6 +248,17 @@ def test_when_and_from_where_a_token_was_last_used_is_kept_to_the_minute(builder
     builder.get()
     row.refresh_from_db()
     assert row.last_used_at > at - timedelta(seconds=1)
+
+
+def test_a_use_within_the_minute_costs_no_statement_and_of_two_at_once_one_is_kept(builder, builders):
+    stale = builders.tokens.get()
+    builder.get()
+    kept = builders.tokens.get().last_used_at
+    with CaptureQueriesContext(connection) as asked:
+        builder.get()
+    assert not [query for query in asked if 'UPDATE "peers_apitoken"' in query["sql"]]
+    services.note_use(stale, source="192.0.2.1", at=kept + timedelta(seconds=59))
+    assert builders.tokens.get().last_used_at == kept
 
 
 def test_a_refused_use_is_none(builders):

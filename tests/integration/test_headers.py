@@ -42,6 +42,9 @@ ANSWERS = {
     "the health of the process": (lambda client: client.get("/healthz"), 200),
     "the health of the whole": (lambda client: client.get("/readyz"), 200),
     "figures without a token": (lambda client: client.get("/metrics"), 404),
+    "an answer of the API": (lambda client: client.get("/api/v1/peers"), 401),
+    "the file of the API": (lambda client: client.get("/api/v1/openapi.json"), 200),
+    "a script's answer": (lambda client: client.post("/register"), 401),
     "the break-glass page": (lambda client: client.get("/break-glass/x"), 200),
 }
 
@@ -78,6 +81,10 @@ def test_the_admin_has_the_same_policy_without_trusted_types(path):
     client = Client()
     client.force_login(administrator())
     assert_headers(client.get(path), trusted_types=set())
+
+
+def test_the_pages_that_show_the_api_have_the_same_policy_without_trusted_types():
+    assert_headers(Client().get("/api/v1/docs"), trusted_types=set())
 
 
 def test_a_page_about_a_person_is_kept_by_no_cache():

@@ -1,12 +1,13 @@
 """Host numbers of a service account's machines: each comes back to its own, and no race gives one twice."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from peers import services
-from peers.models import Peer, PeerKey
+from peers.models import Peer, PeerKey, ServiceAccount
 from tests import rows
 from tests.integration.test_allocation import (
     MANY,
@@ -19,6 +20,7 @@ from tests.integration.test_allocation import (
     release,
     small,
 )
+from tests.integration.test_services import at_once, told
 
 
 @pytest.fixture
@@ -142,6 +144,15 @@ def test_the_same_key_fifty_times_at_once_from_different_accounts_has_one_winner
 def test_an_accounts_limit_holds_for_machines_at_once(on):
     builders = rows.account(on, device_limit=3)
     assert race([builders] * 20, on) == {"enrolled": 3, "PeerLimit": 17}
+
+
+def test_an_accounts_limit_holds_for_machines_that_come_back_at_once(database):
+    on = rows.interface()
+    builders = rows.account(on)
+    keys = iter([ended(builders, on).key.public_key for _ in range(12)])
+    ServiceAccount.objects.update(device_limit=3)
+    answers = at_once(12, lambda: told(lambda: enrol(builders, on, next(keys)).created))
+    assert Counter(map(str, answers)) == {"False": 3, "PeerLimit": 9}
 
 
 def test_a_tokens_limit_holds_for_machines_at_once(builders, on):
