@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peers.models import Peer
+from peers.models import Interface, Peer
 from peers.wireguard.config import ClientConfig
 
 
@@ -26,9 +26,12 @@ def configuration(peer: Peer) -> str:
 
 def given(peer: Peer) -> dict[str, Any]:
     """Return the settings that the peer's device is given now, as JSON values; its keys are not among them."""
-    interface = peer.interface
+    return {"addresses": [str(address) for address in peer.addresses], **shared(peer.interface)}
+
+
+def shared(interface: Interface) -> dict[str, Any]:
+    """Return those of ``given`` that are the same for every peer of the interface."""
     return {
-        "addresses": [str(address) for address in peer.addresses],
         "dns": [str(address) for address in interface.dns],
         "mtu": interface.mtu,
         "client_allowed_ips": [str(network) for network in interface.routes],

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model
 
+from portal.database.prepared import execute
+
 
 class Columns(NamedTuple):
     """A model's columns: by name, as they stand in a SELECT, and how some of their values become Python's."""
@@ -17,13 +19,13 @@ class Columns(NamedTuple):
 
 
 def rows_of(sql: str, values: Sequence[Any], *models: type[Model]) -> list[tuple[Any, ...]]:
-    """Return a tuple of rows of ``models``, None where one is missing, for each that ``sql`` finds.
+    """Return a tuple of rows of ``models``, None where one is missing, and what else is selected, for each that ``sql`` finds.
 
-    It names each table as it is and begins ``SELECT {columns} FROM``.
+    It names each table as it is and begins ``SELECT {columns}``.
     """
     parts = [_columns(model) for model in models]
     with connection.cursor() as cursor:
-        cursor.execute(_statement(sql, models), values)
+        execute(cursor, _statement(sql, models), values)
         return [_split(row, models, parts) for row in cursor.fetchall()]
 
 
@@ -64,4 +66,4 @@ def _split(row: tuple[Any, ...], models: Sequence[type[Model]], parts: list[Colu
         found.append(
             model.from_db(DEFAULT_DB_ALIAS, columns.names, values) if values[0] is not None else None
         )
-    return tuple(found)
+    return (*found, *row[start:])

@@ -43,10 +43,9 @@ ON = {
 
 
 # As SQL, since they are asked at each enrolment over the API: see ``GatewayStatus.is_silent`` and ``_live``.
-REPORTS = """
-SELECT EXISTS (SELECT FROM peers_gatewaystatus WHERE interface_id = %s AND attached AND heartbeat_at >= now() - interval %s)
-"""
-
+REPORTS = f"""EXISTS (
+    SELECT FROM peers_gatewaystatus report WHERE report.interface_id = {{interface}} AND report.attached
+    AND report.heartbeat_at >= now() - interval '{GATEWAY_SILENT_AFTER.total_seconds()} seconds')"""
 
 READ_BACK = """
 SELECT status.latest_handshake >= now() - interval %s
@@ -93,12 +92,16 @@ def standing(peer: Peer, at: datetime) -> Standing:
 
 def first_state(peer: Peer) -> State:
     """Return the state of a machine's peer that was enrolled this moment, and that no gateway has looked at."""
-    with connection.cursor() as cursor:
-        cursor.execute(REPORTS, [peer.interface_id, str(GATEWAY_SILENT_AFTER)])
-        (reports,) = cursor.fetchone()
-    if not reports:
+    reported = peer.interface.reported
+    if not (_reports(peer.interface_id) if reported is None else reported):
         return State.UNKNOWN
     return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
+
+
+def _reports(interface: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {REPORTS.format(interface='%s')}", [interface])
+        return bool(cursor.fetchone()[0])
 
 
 def read_back(peer: Peer, public_key: str) -> State | None:

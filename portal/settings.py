@@ -49,6 +49,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "portal.middleware.HeadersMiddleware",
+    "portal.middleware.ProgramsMiddleware",
     "csp.middleware.CSPMiddleware",
     "portal.middleware.BodyLimitMiddleware",
     "portal.middleware.MethodNotAllowedMiddleware",

@@ -31,7 +31,7 @@ REVOKE INSERT, UPDATE, DELETE ON
     FROM latchkey_web;
 REVOKE UPDATE ON peers_freednumber FROM latchkey_web;
 GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE takes
-GRANT EXECUTE ON FUNCTION latchkey_take_number, latchkey_admit TO latchkey_web;
+GRANT EXECUTE ON FUNCTION latchkey_take_number, latchkey_addresses, latchkey_admit TO latchkey_web;
 REVOKE UPDATE ON peers_enrollink FROM latchkey_web;
 GRANT UPDATE (used_at, peer_id) ON peers_enrollink TO latchkey_web;
 REVOKE DELETE ON portal_breakglasslink FROM latchkey_web;

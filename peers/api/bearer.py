@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import cast
 
 from django.http import HttpRequest
 from django.utils import timezone
@@ -13,28 +12,33 @@ from ninja.security import HttpBearer
 
 from peers import limits, services
 from peers.api.errors import ApiError
-from peers.models import ApiToken, Peer, PeerQuerySet, Scope, ServiceAccount
+from peers.models import ApiToken, Interface, Peer, PeerQuerySet, Scope, ServiceAccount
 from peers.rows import rows_of
+from peers.states import REPORTS
 from peers.tokens import digest
 from portal.counters import Away
 from portal.models import User
 from portal.source import source
 
-# As SQL, since it is asked at each request: to put a query together takes Django longer than all the rest.
-SHOWN = """
-SELECT {columns} FROM peers_apitoken
+# As SQL, since it is asked at each request: to put a query together takes Django longer than all the rest. One row for each
+# interface of the account's, or one without.
+SHOWN = f"""
+SELECT {{columns}}, {REPORTS.format(interface="peers_interface.id")} FROM peers_apitoken
 LEFT JOIN peers_serviceaccount ON peers_serviceaccount.id = peers_apitoken.service_account_id
-WHERE peers_apitoken.token_hash = %s
-"""
+LEFT JOIN peers_serviceaccount_interfaces allowed ON allowed.serviceaccount_id = peers_serviceaccount.id
+LEFT JOIN peers_interface ON peers_interface.id = allowed.interface_id
+WHERE peers_apitoken.token_hash = %s ORDER BY peers_interface.name
+"""  # noqa: S608 - words of ours
 LONGEST = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The bearer of ``token``, who calls from ``source``."""
+    """The bearer of ``token``, who calls from ``source``; a service account may be on its ``interfaces``."""
 
     token: ApiToken
     source: str | None
+    interfaces: tuple[Interface, ...]
 
     @property
     def holder(self) -> ServiceAccount | User:
@@ -63,7 +67,7 @@ class Bearer(HttpBearer):
         return self.authenticate(request, text.strip() if scheme.lower() == "bearer" else "")
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller:
-        caller = Caller(_token(token, source(request)), source(request))
+        caller = _caller(token, source(request))
         _check_source(caller)
         if self.scope not in caller.token.scopes:
             sentence = _("This token may not do that: it lacks %(scope)s.") % {"scope": self.scope.value}
@@ -73,10 +77,10 @@ class Bearer(HttpBearer):
         return caller
 
 
-def _token(text: str, address: str | None) -> ApiToken:
-    """Return the usable token; of one that is none nobody learns why."""
-    found = _shown(text) if 0 < len(text) <= LONGEST else None
-    if found is None or not _acts(found, timezone.now()):
+def _caller(text: str, address: str | None) -> Caller:
+    """Return the bearer of a usable token; of one that is none nobody learns why."""
+    found = _shown(text, address) if 0 < len(text) <= LONGEST else None
+    if found is None or not _acts(found.token, timezone.now()):
         if text:
             _count_bad(address)
         sentence = _("Send a valid token as “Authorization: Bearer …”.")
@@ -84,12 +88,17 @@ def _token(text: str, address: str | None) -> ApiToken:
     return found
 
 
-def _shown(text: str) -> ApiToken | None:
-    """Return the token, and its service account with it; whether it acts is another question."""
-    for token, account in rows_of(SHOWN, [digest(text)], ApiToken, ServiceAccount):
-        token.service_account = account
-        return cast("ApiToken", token)
-    return None
+def _shown(text: str, address: str | None) -> Caller | None:
+    """Return who has the token, with the service account and its interfaces; whether it acts is another question."""
+    found = rows_of(SHOWN, [digest(text)], ApiToken, ServiceAccount, Interface)
+    if not found:
+        return None
+    token = found[0][0]
+    token.service_account = found[0][1]
+    for _token, _account, interface, reported in found:
+        if interface:
+            interface.reported = reported
+    return Caller(token, address, tuple(interface for _, _, interface, _ in found if interface))
 
 
 def _acts(token: ApiToken, at: datetime) -> bool:

@@ -11,25 +11,16 @@ from peers.api.bearer import Caller
 from peers.api.errors import ApiError, told
 from peers.forms import NAME_LENGTH, interfaces_open_to
 from peers.models import Interface, Peer, ServiceAccount
-from peers.rows import rows_of
 from peers.tokens import digest
 from portal.models import User
 
-# As SQL, for the speed of enrolling: ``ServiceAccount.interfaces``.
-INTERFACES = """
-SELECT {columns} FROM peers_interface
-JOIN peers_serviceaccount_interfaces allowed ON allowed.interface_id = peers_interface.id
-WHERE allowed.serviceaccount_id = %s ORDER BY peers_interface.name
-"""
 SHOWN = 8  # characters of the key's digest
 
 
 def interfaces_of(caller: Caller) -> list[Interface]:
     """Return the interfaces on which the caller may enrol."""
-    holder = caller.holder
-    if isinstance(holder, ServiceAccount):
-        return [interface for (interface,) in rows_of(INTERFACES, [holder.pk], Interface)]
-    return interfaces_open_to(holder)
+    owner = caller.token.owner
+    return interfaces_open_to(owner) if owner else list(caller.interfaces)
 
 
 def chosen(caller: Caller, name: str | None) -> Interface:

@@ -102,6 +102,13 @@ BEGIN
     RETURN number;
 END $$;
 """
+# ``Interface.addresses_of``, as the audit writes them.
+ADDRESSES = """
+CREATE FUNCTION latchkey_addresses(for_interface bigint, number bigint) RETURNS jsonb STABLE LANGUAGE sql AS $$
+    SELECT jsonb_agg(host(pool + number) || CASE family(pool) WHEN 4 THEN '/32' ELSE '/128' END ORDER BY family(pool))
+    FROM peers_interface, unnest(ARRAY[ipv4_pool, ipv6_pool]) pool WHERE id = for_interface AND pool IS NOT NULL
+$$;
+"""
 # Whether there is room for one more, and its number: all that an enrolment asks before it writes, in one question.
 # ``known``: somebody's already, and nothing else is looked at. ``refusal``: the code of what stands against it.
 # An owner's enrolments go one after the other before this is called. Of a service account's machines many come at once, and
@@ -111,7 +118,7 @@ ADMIT = """
 CREATE FUNCTION latchkey_admit(
     key text, for_interface bigint, for_owner bigint, for_account bigint, for_peer uuid, at timestamptz, most bigint,
     alone boolean, wants_number boolean, rest double precision, last bigint, ahead int,
-    OUT known uuid, OUT retired boolean, OUT refusal text, OUT number bigint
+    OUT known uuid, OUT retired boolean, OUT refusal text, OUT number bigint, OUT addresses jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
     suspended boolean := false;
@@ -152,6 +159,8 @@ BEGIN
         number := latchkey_take_number(for_interface, for_owner, for_account, for_peer, rest, last, ahead);
         IF number IS NULL THEN
             refusal := 'pool_exhausted';
+        ELSE
+            addresses := latchkey_addresses(for_interface, number);
         END IF;
     END IF;
 END $$;
@@ -588,5 +597,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TOKENS, migrations.RunSQL.noop),  # dropping the table drops them
         migrations.RunSQL(KEYS, KEYS_BACK),
         migrations.RunSQL(NUMBERS, "DROP FUNCTION latchkey_take_number;"),
+        migrations.RunSQL(ADDRESSES, "DROP FUNCTION latchkey_addresses;"),
         migrations.RunSQL(ADMIT, "DROP FUNCTION latchkey_admit;"),
     ]

@@ -70,6 +70,8 @@ class Interface(models.Model):
     )
     brake_released_at = models.DateTimeField(null=True, editable=False, help_text="An operator's last word.")
 
+    reported: bool | None = None  # whether a gateway did, of what was asked together with it
+
     objects = NetManager()  # type: ignore[django-manager-missing]
 
     class Meta:

@@ -1,18 +1,20 @@
 """Take a device in, and give it another key."""
 
+import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
+from django.db.models.expressions import RawSQL
 from django.utils.translation import ngettext
 
 from peers import letters
-from peers.allocation import Admission, admit
+from peers.allocation import Admission, admit, admit_new
 from peers.audit import Actor, addresses, event, record
-from peers.configuration import given
-from peers.inserts import insert_together
+from peers.configuration import given, shared
 from peers.models import ApiToken, Interface, Peer, PeerKey, ServiceAccount
 from peers.services.changes import configure, retire_key, revoke
 from peers.services.locks import active, lock
@@ -28,7 +30,6 @@ from peers.services.refused import (
     PeerLimit,
     UseLimit,
 )
-from peers.signals import CHANNEL
 from peers.wireguard import keys
 from portal.models import User
 
@@ -86,28 +87,53 @@ def enrol(
     raise KeyInUse
 
 
-@transaction.atomic
 def _enrol(
     new: Peer, public_key: str, actor: Actor, at: datetime, in_place_of: Peer | None, *, alone: bool
 ) -> Enrolled:
-    _queue_person(new)
-    if in_place_of:
-        _make_room(in_place_of, new, public_key, actor, at)
-    found = admit(new, public_key, at=at, alone=alone)
-    if found.known:
-        row = _entitle_afresh(_own(found, new), public_key, actor, new.expires_at, at)
-        return Enrolled(configure(actor=actor, peer=row), created=False)
-    _take(new, found, actor)
+    with _transaction(new, actor):
+        _queue_person(new)
+        if in_place_of:
+            _make_room(in_place_of, new, public_key, actor, at)
+        found = _insert(new, public_key, actor, at, alone=alone)
+        if found.known is None:
+            _refuse(found, new)
+            _count_use(actor.token)
+            if new.owner is not None:
+                _must_be_entitled(new, at)
+            letters.new_device(new, source=actor.source)
+            return Enrolled(new, created=True)
+    return _again(found, new, public_key, actor, at)
+
+
+def _transaction(new: Peer, actor: Actor) -> AbstractContextManager[None]:
+    """Return what an enrolment happens in: a machine's is one statement, which is a transaction by itself."""
+    one = new.owner is None and (actor.token is None or actor.token.use_limit is None)
+    return nullcontext() if one and not connection.in_atomic_block else transaction.atomic()
+
+
+def _insert(new: Peer, public_key: str, actor: Actor, at: datetime, *, alone: bool) -> Admission:
+    """Give the peer a number and insert it, its key and the audit's row, unless something stands against it."""
     _new_preshared_key(new)
+    settings = shared(new.interface)
     ends = {"expires_at": text(new.expires_at)} if new.expires_at else {}
-    told = {"name": new.name, "public_key": public_key, "addresses": addresses(new), **ends}
+    told = {"name": new.name, "public_key": public_key, **ends}
+    new.host, new.configured = RawSQL("found.number", []), _with_addresses(settings)
+    made = event("enrol", actor, new)
+    made.new = _with_addresses(told)
     key = PeerKey(peer=new, public_key=public_key, enrolled_at=at)
-    made = event("enrol", actor, new, new=told)
-    insert_together(new, key, made, channel=CHANNEL, payload=f"peer:{new.pk}")
-    if new.owner is not None:
-        _must_be_entitled(new, at)
-    letters.new_device(new, source=actor.source)
-    return Enrolled(new, created=True)
+    found = admit_new(new, public_key, new, key, made, at=at, alone=alone)
+    new.host, new.configured = found.number, settings | {"addresses": found.addresses}
+    return found
+
+
+def _with_addresses(values: dict[str, Any]) -> RawSQL:
+    return RawSQL("%s::jsonb || jsonb_build_object('addresses', found.addresses)", [json.dumps(values)])
+
+
+@transaction.atomic
+def _again(found: Admission, new: Peer, public_key: str, actor: Actor, at: datetime) -> Enrolled:
+    row = _entitle_afresh(_own(found, new), public_key, actor, new.expires_at, at)
+    return Enrolled(configure(actor=actor, peer=row), created=False)
 
 
 def replace_key(*, actor: Actor, peer: Peer, public_key: str, at: datetime) -> Peer:
@@ -162,7 +188,12 @@ def _entitle_afresh(
     if row.expires_at is None or row.expires_at > at:
         _must_be_entitled(row, at)
         return row
-    _take(row, admit(row, None, at=at, alone=True, wants_number=row.host is None), actor)
+    found = admit(row, at=at, wants_number=row.host is None)
+    _refuse(found, row)
+    _count_use(actor.token)
+    if found.number is not None:
+        row.host = found.number
+        row.configured = given(row)
     old, row.expires_at, row.token = row.expires_at, expires_at, actor.token
     row.save(update_fields=["expires_at", "token", "host", "configured"])
     _must_be_entitled(row, at)
@@ -179,18 +210,14 @@ def _make_room(peer: Peer, new: Peer, public_key: str, actor: Actor, at: datetim
         revoke(actor=actor, peer=peer, at=at, reason=f"Replaced by {new.name}."[:200])
 
 
-def _take(peer: Peer, found: Admission, actor: Actor) -> None:
-    """Give the peer the number that was found, with the settings that its device is given; raise what stands against it."""
+def _refuse(found: Admission, peer: Peer) -> None:
+    """Raise what stands against the peer."""
     if found.refusal == "crowded":
         raise Crowded
     if found.refusal == PeerLimit.code:
         raise _limit_of(peer)
     if found.refusal:
         raise REFUSALS[found.refusal]
-    _count_use(actor.token)
-    if found.number is not None:
-        peer.host = found.number
-        peer.configured = given(peer)
 
 
 def _limit_of(peer: Peer) -> PeerLimit:

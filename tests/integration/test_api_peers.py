@@ -32,7 +32,7 @@ def machines(builders, wg0, number):
 def pages(program, **query):
     """Return the pages of a list, each as ids, by following the cursor."""
     found = []
-    for _ in range(50):
+    for _ in range(500):
         body = program.get(**query).json()
         found.append([item["id"] for item in body["items"]])
         if body["next"] is None:

@@ -35,7 +35,7 @@ def call_all(portal, text):
             session.patch(f"{url}/{pk}", json={"name": "x"}, timeout=20),
             session.post(f"{url}/{pk}/renew", timeout=20),
             session.post(url, json={"public_key": rows.public_key(), "preshared_key": secret}, timeout=20),
-            session.post(url, json={"public_key": secret}, timeout=20),
+            session.post(url, json={"public_key": f"{secret}="}, timeout=20),
             session.post(url, json={"public_key": rows.public_key(), "name": f"{text}/"}, timeout=20),
             session.post(f"{portal.url}{REGISTER}", json={"public_key": text}, timeout=20),
             session.post(url, data=text, timeout=20),

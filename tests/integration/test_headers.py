@@ -12,6 +12,7 @@ CSP = {
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "font-src 'self'",
     "connect-src 'self'", "manifest-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
 }  # fmt: skip
+NOTHING = {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"}
 TRUSTED_TYPES = {"require-trusted-types-for 'script'", "trusted-types 'none'"}
 DEVICE = "/devices/6f2a8f9e-3b7e-4b53-9df7-0d6f3c2b1a00/status"
 
@@ -42,15 +43,26 @@ ANSWERS = {
     "the health of the process": (lambda client: client.get("/healthz"), 200),
     "the health of the whole": (lambda client: client.get("/readyz"), 200),
     "figures without a token": (lambda client: client.get("/metrics"), 404),
-    "an answer of the API": (lambda client: client.get("/api/v1/peers"), 401),
     "the file of the API": (lambda client: client.get("/api/v1/openapi.json"), 200),
-    "a script's answer": (lambda client: client.post("/register"), 401),
     "the break-glass page": (lambda client: client.get("/break-glass/x"), 200),
 }
 
 
-def assert_headers(answer, trusted_types=TRUSTED_TYPES):
-    assert set(answer["Content-Security-Policy"].split("; ")) == CSP | trusted_types
+# Of those, what programs are answered, which no browser shows.
+TO_PROGRAMS = {
+    "an answer of the API": (lambda client: client.get("/api/v1/peers"), 401),
+    "what the API has not": (lambda client: client.get("/api/v1/nothing"), 404),
+    "a method that the API has not": (lambda client: client.put("/api/v1/peers"), 405),
+    "a body that is too long for any": (
+        lambda client: client.post("/register", "x" * 99_999, "text/plain"),
+        413,
+    ),
+    "a script's answer": (lambda client: client.post("/register"), 401),
+}
+
+
+def assert_headers(answer, policy=CSP | TRUSTED_TYPES):
+    assert set(answer["Content-Security-Policy"].split("; ")) == policy
     assert answer["Referrer-Policy"] == "same-origin"
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
@@ -69,6 +81,28 @@ def test_every_kind_of_answer_carries_the_headers(what):
     answer.close()  # a static file is open until then
 
 
+@pytest.mark.parametrize("what", TO_PROGRAMS)
+def test_an_answer_for_programs_lets_a_browser_do_nothing_and_sets_no_cookie(what):
+    ask, status = TO_PROGRAMS[what]
+    answer = ask(Client(enforce_csrf_checks=True))
+    assert answer.status_code == status
+    assert_headers(answer, NOTHING)
+    assert int(answer["Content-Length"]) == len(answer.content)
+    assert not answer.cookies
+
+
+def test_an_answer_for_programs_is_in_the_language_that_is_asked_for():
+    for language, said in (("de", "Senden"), ("en-gb", "Send ")):
+        answer = Client().get("/api/v1/peers", headers={"accept-language": language})
+        assert said in answer.json()["error"]["message"]
+        assert answer["Content-Language"] == language
+        assert "Accept-Language" in answer["Vary"]
+
+
+def test_a_host_that_is_not_ours_is_answered_no_program():
+    assert Client().get("/api/v1/peers", headers={"host": "evil.example"}).status_code == 400
+
+
 def test_a_fault_of_ours_carries_the_headers(monkeypatch):
     monkeypatch.setattr("portal.accounts.render", breaks)
     answer = Client(raise_request_exception=False).get("/accounts/login/")
@@ -80,11 +114,11 @@ def test_a_fault_of_ours_carries_the_headers(monkeypatch):
 def test_the_admin_has_the_same_policy_without_trusted_types(path):
     client = Client()
     client.force_login(administrator())
-    assert_headers(client.get(path), trusted_types=set())
+    assert_headers(client.get(path), CSP)
 
 
 def test_the_pages_that_show_the_api_have_the_same_policy_without_trusted_types():
-    assert_headers(Client().get("/api/v1/docs"), trusted_types=set())
+    assert_headers(Client().get("/api/v1/docs"), CSP)
 
 
 def test_a_page_about_a_person_is_kept_by_no_cache():

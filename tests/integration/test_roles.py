@@ -189,7 +189,7 @@ def test_neither_role_has_a_power_of_the_clusters_or_anothers_rights(database):
     assert database.sql(owned) == "0"
 
 
-CALLED = {WEB: ["latchkey_admit", "latchkey_take_number"], GATEWAY: []}
+CALLED = {WEB: ["latchkey_addresses", "latchkey_admit", "latchkey_take_number"], GATEWAY: []}
 
 
 def test_neither_role_may_use_a_sequence_backwards_or_call_more_functions_than_it_needs(database):

@@ -79,7 +79,7 @@ SEEN = {"peers.states", "peers.presentation", "peers.receipt_words", "peers.rece
 MAY_IMPORT = {
     "peers": set(),
     "peers.fields": set(),
-    "peers.allocation": {"peers.models"},
+    "peers.allocation": {"peers.inserts", "peers.models", "peers.signals"},
     "peers.audit": {"peers.models", "portal.models"},
     "peers.signals": {"peers.models", "portal.models"},
     "peers.states": {"peers.models"},
@@ -93,8 +93,8 @@ MAY_IMPORT = {
     "peers.qr": set(),
     "peers.sentences": set(),
     "peers.tokens": set(),
-    "peers.inserts": set(),
-    "peers.rows": set(),
+    "peers.inserts": {"portal.database.prepared"},
+    "peers.rows": {"portal.database.prepared"},
     "peers.limits": {"peers.models", "portal.counters", "portal.models"},
     "peers.address_history": {"peers.models", "peers.receipts", "portal.models"},
     "peers.receipts": {"peers.models"},
@@ -110,7 +110,7 @@ MAY_IMPORT = {
     "peers.forms": FACTS | RULES | {"peers.sentences", "peers.wireguard.keys"},
     "peers.durations": set(),
     "peers.token_forms": FACTS | RULES | {"peers.forms"},
-    "peers.urls": {"peers.api.application", "peers.api.register", "peers.views"},
+    "peers.urls": {"peers.api.application", "peers.api.register", "peers.api.script", "peers.views"},
 }  # fmt: skip
 MODELS = {
     "peers.fields",
