@@ -1,6 +1,6 @@
 """Ask whether there is room for a peer, and give it its host number: safe under concurrency, to the very last one.
 
-Both are functions of the database, made by a migration: PostgreSQL plans their statements once a connection, not at each call,
+Functions of the database answer, made by a migration: PostgreSQL plans their statements once a connection, not at each call,
 and they take one way to it. A number comes from, in this order: one that the owner gave up (at once), one that has rested,
 one that is free or set aside, the next never given, one that the service account gave up: as long as there are others, each
 of its machines can come back to its own.

@@ -104,8 +104,8 @@ END $$;
 """
 # ``Interface.addresses_of``, as the audit writes them.
 ADDRESSES = """
-CREATE FUNCTION latchkey_addresses(for_interface bigint, number bigint) RETURNS jsonb STABLE LANGUAGE sql AS $$
-    SELECT jsonb_agg(host(pool + number) || CASE family(pool) WHEN 4 THEN '/32' ELSE '/128' END ORDER BY family(pool))
+CREATE FUNCTION latchkey_addresses(for_interface bigint, number bigint) RETURNS text[] STABLE LANGUAGE sql AS $$
+    SELECT array_agg(host(pool + number) || CASE family(pool) WHEN 4 THEN '/32' ELSE '/128' END ORDER BY family(pool))
     FROM peers_interface, unnest(ARRAY[ipv4_pool, ipv6_pool]) pool WHERE id = for_interface AND pool IS NOT NULL
 $$;
 """
@@ -118,7 +118,7 @@ ADMIT = """
 CREATE FUNCTION latchkey_admit(
     key text, for_interface bigint, for_owner bigint, for_account bigint, for_peer uuid, at timestamptz, most bigint,
     alone boolean, wants_number boolean, rest double precision, last bigint, ahead int,
-    OUT known uuid, OUT retired boolean, OUT refusal text, OUT number bigint, OUT addresses jsonb
+    OUT known uuid, OUT retired boolean, OUT refusal text, OUT number bigint, OUT addresses text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     suspended boolean := false;

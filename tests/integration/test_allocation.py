@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from peers import services
 from peers.allocation import AHEAD
-from peers.models import FreedNumber, Interface, Peer, PeerKey
+from peers.models import AuditEvent, FreedNumber, Interface, Peer, PeerKey
 from tests import rows
 from tests.conftest import WEB
 
@@ -341,3 +341,27 @@ def must_be_cheap(found):
     walks, fetched = found
     assert walks == 0
     assert fetched < 100  # of all that the session has asked so far
+
+
+@pytest.mark.parametrize("number", [1, 2, 255, 256, 65534, 2**32, 2**62])
+def test_the_database_writes_a_numbers_addresses_as_python_does(database, number):
+    pools = {"ipv4_pool": "10.0.0.0/8"} if number < 2**16 else {"ipv4_pool": None}
+    for ipv6_pool in ("fd00:77::/64", "2001:db8:0:1::/64", "fd00:0:0:7:0:1::/96" if number < 2**32 else None):
+        if not any((ipv6_pool, pools["ipv4_pool"])):
+            continue
+        on = rows.interface(f"wg{Interface.objects.count()}", ipv6_pool=ipv6_pool, **pools)
+        pools = {"ipv4_pool": None}  # two interfaces share none
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT latchkey_addresses(%s, %s)", [on.pk, number])
+            assert cursor.fetchone()[0] == [str(address) for address in on.addresses_of(number)]
+
+
+def test_an_enrolment_says_the_same_addresses_to_its_caller_in_the_audit_and_of_what_the_device_was_given(
+    database,
+):
+    on = small()
+    made = rows.peer(rows.person(), on)
+    kept = Peer.objects.get(pk=made.pk)
+    written = AuditEvent.objects.get(peer=made, action="enrol").new["addresses"]
+    assert written == [str(address) for address in kept.addresses] == kept.configured["addresses"]
+    assert (made.host, made.configured) == (kept.host, kept.configured)
