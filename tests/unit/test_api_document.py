@@ -14,8 +14,15 @@ from portal import errors as pages
 from tests.conftest import ROOT
 
 DOCUMENT = (ROOT / "docs" / "api.md").read_text()
-# What only people meet: on a page of links, and at a command.
-NOT_OF_THE_API = {services.Refused.code, services.LinkInvalid.code, services.NotOwner.code}
+# What only people meet: on the pages of links and of tokens, and at a command.
+ELSEWHERE = (
+    services.Refused,
+    services.LinkInvalid,
+    services.NotOwner,
+    services.TokenLimit,
+    services.TokenTooLong,
+)
+NOT_OF_THE_API = {refused.code for refused in ELSEWHERE}
 # The portal's own answers, whatever is called.
 OF_THE_PORTAL = (400, 404, 405, 413, 429, 500, 503)
 REGISTER = "register.py"  # which says a sentence, and no code
