@@ -1,4 +1,4 @@
-"""The whole life of a machine on a real interface: the script alone in a namespace, and an old script that knows /register."""
+"""Machines on a real interface: the script alone in a namespace, and an old script that knows /register."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from tests.gateway.conftest import require
 from tests.gateway.machine import OUTSIDE, URL, Machine, Portal, bare
 from tests.gateway.running import configuration_of
 
-TTL = 60  # seconds; none is shorter
+TTL = 60  # seconds
 SILENT = 2.5  # seconds: past what the promise allows
 OLD_SCRIPT = Path(__file__).with_name("jit_client.sh")
 
@@ -74,9 +74,13 @@ def first_reply(replies, running, since=0.0):
     return next(at for at in replies.times() if at > since)
 
 
-@pytest.mark.timeout(180)  # of which it waits for a minute
+@pytest.mark.long  # it waits for a minute: no time to live is shorter
 def test_a_machine_enrols_is_reached_renews_ends_by_itself_and_comes_back_to_its_address(
-    running, script, machine, token, pinging
+    running,
+    script,
+    machine,
+    token,
+    pinging,
 ):
     with_token = ("--token-file", str(token), "--ttl", str(TTL))
     enrolled = script.run("enrol", *with_token)

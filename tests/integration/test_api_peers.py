@@ -95,7 +95,7 @@ def test_no_peer_is_on_two_pages_or_on_none_while_others_enrol(builder, builders
     enrolling = threading.Thread(target=enrol)
     enrolling.start()
     try:
-        for _ in range(5):
+        for _ in range(2):
             found = [pk for page in pages(builder, limit=7) for pk in page]
             assert len(found) == len(set(found))
             assert before <= set(found)
