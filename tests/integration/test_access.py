@@ -19,6 +19,7 @@ from peers import services
 from peers.models import AuditEvent, EnrolLink, GatewayStatus, Interface, Peer, PeerKey
 from portal.models import User
 from tests import rows
+from tests.content import content, digest
 from tests.integration.conftest import use_providers
 from tests.integration.pages import enter, signed_in
 from tests.integration.programs import Program
@@ -208,10 +209,9 @@ class World:
         return str(status)
 
 
-def snapshot() -> list:
-    people = User.objects.order_by("pk").values_list("pk", "is_active", "is_staff", "is_superuser", "name")
-    models = [list(model.objects.order_by("pk").values()) for model in (Interface, Peer, PeerKey, AuditEvent)]
-    return [list(people), *models]
+def snapshot() -> list[str]:
+    people = digest(User, "id", "is_active", "is_staff", "is_superuser", "name")
+    return [people, *content(Interface, Peer, PeerKey, AuditEvent)]
 
 
 def test_every_address_answers_everybody_as_the_table_says(database, settings):

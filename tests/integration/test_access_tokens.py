@@ -13,6 +13,7 @@ from peers import services
 from peers.models import AuditEvent, Interface, Peer, PeerKey, Scope
 from portal.models import User
 from tests import rows
+from tests.content import content
 from tests.integration.pages import signed_in
 from tests.integration.programs import Program
 from tests.integration.test_access import ROUTES
@@ -22,6 +23,7 @@ CREDENTIALS = (
     "expired", "revoked", "spent", "a suspended account's", "a disabled person's",
 )  # fmt: skip
 
+KEPT = (Interface, Peer, PeerKey, AuditEvent)
 ACCESS = {
     #                                      enrol read revoke none junk cookie other person expired revoked spent susp. disabled
     "GET api/v1/peers":                    "403  200  403    401  401  401    200   200    401     401     200   401   401",
@@ -99,16 +101,12 @@ class World:
         peer = rows.machine(self.account, self.wg0, expires_at=timezone.now() + timedelta(hours=1))
         address = f"/{route.replace('<uuidstr:pk>', str(peer.pk))}"
         body = BODIES[operation]() if operation in BODIES else {}
-        before = snapshot()
+        before = content(*KEPT)
         call = getattr(self.callers[name].browser, method.lower())
         options = {} if method == "GET" else {"data": body, "content_type": "application/json"}
         status = call(address, **options).status_code
-        assert (snapshot() != before) == (status < 400 and method != "GET"), f"{name} by {operation}"
+        assert (content(*KEPT) != before) == (status < 400 and method != "GET"), f"{name} by {operation}"
         return str(status)
-
-
-def snapshot() -> list:
-    return [list(model.objects.order_by("pk").values()) for model in (Interface, Peer, PeerKey, AuditEvent)]
 
 
 @pytest.fixture
