@@ -43,10 +43,10 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 
 .PHONY: test test-long bench screenshots lint check messages
 test: packages $(VENV)/dev.stamp $(MODULES)/stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
-	$(PY) -m pytest tests --ignore=tests/long -m "not long" -p tests.no_skips -n 4 --dist worksteal $(ARGS)
+	$(PY) -m pytest tests --ignore=tests/long -m "not long" -p tests.no_skips -n 3 --dist worksteal $(ARGS)
 
 test-long: packages $(VENV)/dev.stamp ## run the full counts: an hour or two
-	$(PY) -m pytest tests/gateway -m long -p tests.no_skips --timeout=0
+	$(PY) -m pytest tests --ignore=tests/long -m long -p tests.no_skips --timeout=0
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/long -p tests.no_skips --timeout=0 $(ARGS)
 
 bench: packages $(VENV)/dev.stamp ## measure, and print the tables of the documentation

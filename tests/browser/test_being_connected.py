@@ -87,6 +87,7 @@ def test_pending_and_then_unknown_while_the_gateway_is_silent(alice: Page, devic
     services.revoke(actor=services.Actor(), peer=late, at=timezone.now())
 
 
+@pytest.mark.long
 def test_a_page_that_hears_nothing_any_more_takes_back_what_it_says(alice: Page, device: Peer):
     read(alice, device)
     expect_state(alice, "Live", "Switch its tunnel on")

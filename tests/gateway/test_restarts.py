@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from urllib.parse import quote
 
+import pytest
 from django.utils import timezone
 
 from deploy.demo.netns import Namespace
@@ -22,6 +23,7 @@ from tests.gateway.running import Pinging, RunningGateway
 from tests.scene import fill
 
 
+@pytest.mark.long
 def test_a_restart_with_ten_thousand_peers_loses_no_packet_and_writes_nothing(
     run, create, enrol, database, wg0
 ):

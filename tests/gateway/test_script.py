@@ -32,7 +32,7 @@ def portal():
         yield made
 
 
-@pytest.fixture(params=["dash", "busybox"])
+@pytest.fixture(params=["dash", pytest.param("busybox", marks=pytest.mark.long)])
 def tools(request, tmp_path):
     for tool in (*OURS, request.param):
         require(shutil.which(tool), f"needs {tool}: see deploy/demo/packages.py")

@@ -36,7 +36,7 @@ def live(database, on):
     )
 
 
-@pytest.mark.parametrize(("people", "cut"), [(20, 5), (200, 20)])
+@pytest.mark.parametrize(("people", "cut"), [(20, 5), pytest.param(200, 20, marks=pytest.mark.long)])
 def test_a_night_in_which_the_provider_refuses_everybody(idp, hire, wg0, database, people, cut, caplog):
     for number in range(people):
         hire(f"p{number}")
