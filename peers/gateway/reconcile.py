@@ -1,10 +1,11 @@
 """One pass: gather, decide, act, record. A boot, a repair and a single change are all this."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from django.db import connection, transaction
 
@@ -20,6 +21,8 @@ from peers.wireguard import wg
 from peers.wireguard.state import Changes, Observed, ObservedPeer, PeerSettings, lines
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -92,8 +95,7 @@ class Reconciler:
         found = {key: self.memory.observed.peers[key] for key in known if key in self.memory.observed.peers}
         explained = database.explained(self.interface, found.keys() - desired.peers.keys())
         decision = self._decide(desired, found, explained, at, on_interface=None)
-        others = {key: wanted for key, wanted in self.memory.wanted.items() if key not in known}
-        self._want(others | desired.peers)
+        self._want(_without(self.memory.wanted, known) | desired.peers)
         self._carry_out(decision, desired, self.memory.observed, known | _peers(desired), explained, at)
 
     def repair(self) -> None:
@@ -113,9 +115,9 @@ class Reconciler:
         due = {key: wanted for key, wanted in self.memory.wanted.items() if self._is_due(wanted)}
         if not due:
             return set()
-        self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed)
+        self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed, due.keys())
         self._note_gone(due)
-        self._want({key: wanted for key, wanted in self.memory.wanted.items() if key not in due})
+        self._want(_without(self.memory.wanted, due))
         for key in due:
             self.memory.applied.pop(key, None)
         logger.info("expired", extra={"interface": self.name, "peers": len(due)})
@@ -130,8 +132,8 @@ class Reconciler:
     def _want(self, peers: dict[str, Wanted]) -> None:
         over = {
             key: Ended(until)
-            for key, wanted in self.memory.wanted.items()
-            if key not in peers and self._is_due(wanted) and (until := wanted.until)
+            for key in self.memory.wanted.keys() - peers.keys()
+            if self._is_due(wanted := self.memory.wanted[key]) and (until := wanted.until)
         }
         self.memory.ended = over | self.memory.ended
         self.memory.wanted = peers
@@ -197,7 +199,7 @@ class Reconciler:
         at: datetime,
     ) -> None:
         drift = self._drift(decision.changes, explained)
-        after = self._act(decision.changes, before)
+        after = self._act(decision.changes, before, None if decision.whole else known.keys())
         read_at = self.clock.latest()
         self.memory.observed = after
         self._remember_applied(decision.changes, desired)
@@ -217,8 +219,8 @@ class Reconciler:
         written = ended if decision.whole else known
         self.memory.ended = {key: end for key, end in ended.items() if key not in written}
 
-    def _act(self, changes: Changes, observed: Observed) -> Observed:
-        """Make the changes and return what the interface holds then."""
+    def _act(self, changes: Changes, observed: Observed, only: AbstractSet[str] | None = None) -> Observed:
+        """Make the changes and return what the interface holds then; with ``only``, of the others what was ``observed``."""
         if not changes:
             return observed
         if not self.attachment.live:
@@ -230,7 +232,12 @@ class Reconciler:
             "changed", extra={"interface": self.name, "added": len(changes.add), "updated": len(changes.update),
                               "removed": len(changes.remove)},
         )  # fmt: skip
-        return wg.show(self.name)
+        found = wg.show(self.name, only)
+        return (
+            found
+            if only is None
+            else replace(found, peers=_without(observed.peers, only) | dict(found.peers))
+        )
 
     def _say(self, changes: Changes, observed: Observed) -> None:
         would = tuple(lines(changes, observed.peers))
@@ -253,6 +260,14 @@ class Reconciler:
             self.memory.applied.pop(key, None)
         present = self.memory.observed.peers
         self.memory.applied.update({key: w.settings for key, w in desired.peers.items() if key in present})
+
+
+def _without(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
+    """Return the values but for some; what is taken out is little, and the rest may be much."""
+    rest = dict(values)
+    for key in keys:
+        rest.pop(key, None)
+    return rest
 
 
 def _peers(desired: Desired) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What an interface should hold, what it holds, and the difference. Pure: no process, no clock, no database."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +12,7 @@ from .keys import KEY, ZERO_KEY
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
+KEY_LENGTH = len(ZERO_KEY)
 MEMO = 2**17  # twice what wireguard-go can hold: desired and observed
 ALLOWED_IPS = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}(,[0-9A-Fa-f.:]+/[0-9]{1,3})*")
 # wg(8) "dump". The first line's first field is the interface's private key: it is matched and never captured.
@@ -141,12 +142,15 @@ def _differing(wanted: PeerSettings, found: PeerSettings) -> Iterator[str]:
     return (name for name in names if getattr(wanted, name) != getattr(found, name))
 
 
-def parse_dump(text: str) -> Observed:
+def parse_dump(text: str, only: Collection[str] | None = None) -> Observed:
     """Return the interface that ``wg show IF dump`` describes; raise ValueError for anything else.
 
+    With ``only``, a set of public keys, no other peer's line is read: of many peers that takes most of the time.
     The text holds the private key and every preshared key, so the error holds none of it and no cause either.
     """
     first, *rest = text.removesuffix("\n").split("\n")
+    if only is not None:
+        rest = [line for line in rest if line[:KEY_LENGTH] in only]
     try:
         public_key, listen_port = _first_line(first)
         return Observed(public_key, listen_port, dict(map(_peer, rest)))

@@ -4,7 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -47,11 +47,11 @@ def exists(interface: str) -> bool:
     return True
 
 
-def show(interface: str) -> Observed:
-    """Return what ``interface`` holds now; raise InterfaceMissing or WgError."""
+def show(interface: str, only: Collection[str] | None = None) -> Observed:
+    """Return what ``interface`` holds now, of its peers ``only`` those; raise InterfaceMissing or WgError."""
     printed = _wg("show", interface, "dump")
     try:
-        return parse_dump(printed)
+        return parse_dump(printed, only)
     except ValueError:
         pass  # raised again outside, so that the error has no cause whose frames hold the dump
     raise WgError("wg show: its answer could not be read")

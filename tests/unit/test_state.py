@@ -1,5 +1,6 @@
 """What stands on an interface and what should: reading it, and the difference."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -66,6 +67,13 @@ def test_a_new_interface_without_keys_or_peers_is_read():
 def test_a_key_that_cannot_work_is_read_so_that_it_can_be_removed():
     found = parse_dump(f"{DUMP}{keys.ZERO_KEY}\t(none)\t(none)\t10.0.0.9/32\t0\t0\t0\toff\n")
     assert diff({}, found.peers).remove >= {keys.ZERO_KEY}
+
+
+def test_of_some_peers_alone_the_lines_of_the_others_are_not_even_read():
+    assert parse_dump(DUMP + "of another\tnot a line\n", {B}) == replace(
+        parse_dump(DUMP), peers={B: parse_dump(DUMP).peers[B]}
+    )
+    assert parse_dump(DUMP, set()).peers == {}
 
 
 def test_nothing_that_was_read_shows_a_secret():
