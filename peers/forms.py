@@ -47,6 +47,11 @@ def name_of(text: str, *, missing: str) -> str:
     return name
 
 
+def made_name(text: str, *, most: int) -> str:
+    """Return what of ``text`` may be in a name, of at most ``most`` characters; nothing may be left of it."""
+    return "".join(filter(_may_be_in_a_name, unicodedata.normalize("NFC", text)))[:most].strip()
+
+
 def _may_be_in_a_name(character: str) -> bool:
     if character in INVISIBLE:
         return False

@@ -10,6 +10,7 @@ from peers.models import Interface, Peer, PeerKey, ServiceAccount
 from portal.models import User
 
 CHANNEL = "latchkey"
+READ_BACK = "latchkey_read_back"  # by which gateways tell those who wait for a peer
 
 
 def notify(kind: str, pk: object) -> None:

@@ -8,10 +8,10 @@ from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext_lazy as _
 from ninja.errors import HttpError, ValidationError
 
-from peers import __version__
+from peers import __version__, services
 from peers.api import interfaces, peers
 from peers.api.body import StrictParser
-from peers.api.errors import ApiError
+from peers.api.errors import ApiError, told
 from peers.api.openapi import DescribedAPI
 
 # Words of our own for what the library finds wrong; for whatever is not here, and has no word of ours yet, "invalid".
@@ -43,6 +43,11 @@ api.add_router("", interfaces.router)
 @api.exception_handler(ApiError)
 def refused(_request: HttpRequest, error: ApiError) -> HttpResponse:
     return error.response()
+
+
+@api.exception_handler(services.Refused)
+def not_done(_request: HttpRequest, refused: services.Refused) -> HttpResponse:
+    return told(refused).response()
 
 
 @api.exception_handler(HttpError)

@@ -5,13 +5,13 @@ from datetime import datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 
-from django.http import HttpRequest
+from django.http import HttpRequest, UnreadablePostError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja.security import HttpBearer
 
 from peers import limits, services
-from peers.api.errors import ApiError
+from peers.api.errors import ApiError, told
 from peers.models import ApiToken, Interface, Peer, PeerQuerySet, Scope, ServiceAccount
 from peers.rows import rows_of
 from peers.states import REPORTS
@@ -67,14 +67,21 @@ class Bearer(HttpBearer):
         return self.authenticate(request, text.strip() if scheme.lower() == "bearer" else "")
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller:
+        _read(request)
         caller = _caller(token, source(request))
         _check_source(caller)
-        if self.scope not in caller.token.scopes:
-            sentence = _("This token may not do that: it lacks %(scope)s.") % {"scope": self.scope.value}
-            raise ApiError(HTTPStatus.FORBIDDEN, "scope_missing", sentence)
+        _check_scope(caller, self.scope)
         _check_rate(caller, self.scope)
         services.note_use(caller.token, source=caller.source, at=timezone.now())
         return caller
+
+
+def _read(request: HttpRequest) -> None:
+    """Wait for the body first: a token that ends while it comes is good for nothing."""
+    try:
+        len(request.body)
+    except UnreadablePostError:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "bad_json", _("The body did not arrive.")) from None
 
 
 def _caller(text: str, address: str | None) -> Caller:
@@ -83,8 +90,7 @@ def _caller(text: str, address: str | None) -> Caller:
     if found is None or not _acts(found.token, timezone.now()):
         if text:
             _count_bad(address)
-        sentence = _("Send a valid token as “Authorization: Bearer …”.")
-        raise ApiError(HTTPStatus.UNAUTHORIZED, "token_invalid", sentence)
+        raise told(services.TokenInvalid())
     return found
 
 
@@ -117,8 +123,16 @@ def _count_bad(address: str | None) -> None:
 def _check_source(caller: Caller) -> None:
     networks = caller.token.service_account.source_networks if caller.token.service_account else ()
     if networks and not (caller.source and any(ip_address(caller.source) in network for network in networks)):
+        _count_bad(caller.source)
         sentence = _("This token may not be used from your address.")
         raise ApiError(HTTPStatus.FORBIDDEN, "source_not_allowed", sentence)
+
+
+def _check_scope(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.token.scopes:
+        _count_bad(caller.source)
+        sentence = _("This token may not do that: it lacks %(scope)s.") % {"scope": scope.value}
+        raise ApiError(HTTPStatus.FORBIDDEN, "scope_missing", sentence)
 
 
 def _check_rate(caller: Caller, scope: Scope) -> None:

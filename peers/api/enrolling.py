@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from peers import services
 from peers.api.bearer import Caller
 from peers.api.errors import ApiError, told
-from peers.forms import NAME_LENGTH, interfaces_open_to
+from peers.forms import NAME_LENGTH, interfaces_open_to, made_name
 from peers.models import Interface, Peer, ServiceAccount
 from peers.tokens import digest
 from portal.models import User
@@ -23,11 +23,18 @@ def interfaces_of(caller: Caller) -> list[Interface]:
     return interfaces_open_to(owner) if owner else list(caller.interfaces)
 
 
-def chosen(caller: Caller, name: str | None) -> Interface:
-    """Return the interface that is asked for: by default the caller's only one, else the default one. Raise ApiError."""
+def chosen(caller: Caller, name: str | None, public_key: str) -> Interface:
+    """Return the interface that is asked for. Raise ApiError.
+
+    By default it is the caller's only one, else where the key is already, else the default one.
+    """
     allowed = {interface.name: interface for interface in interfaces_of(caller)}
     if name is None and len(allowed) == 1:
         return next(iter(allowed.values()))
+    if name is None:
+        name = (
+            caller.peers.filter(keys__public_key=public_key).values_list("interface__name", flat=True).first()
+        )
     wanted = settings.LATCHKEY_DEFAULT_INTERFACE if name is None else name
     if wanted in allowed:
         return allowed[wanted]
@@ -63,7 +70,7 @@ def enrol(
 def _name(holder: ServiceAccount | User, public_key: str) -> str:
     """Return a name that tells a device from the holder's others, and is the same each time its key comes."""
     own = digest(public_key)[:SHOWN]
-    return f"{str(holder)[: NAME_LENGTH - SHOWN - 1]} {own}"
+    return f"{made_name(str(holder), most=NAME_LENGTH - SHOWN - 1)} {own}".strip()
 
 
 def preshared_key(peer: Peer) -> dict[str, str]:

@@ -10,6 +10,7 @@ from peers import services
 
 # What a refusal is told as; the others are conflicts. Their codes are documented one by one.
 STATUSES = {
+    services.TokenInvalid.code: HTTPStatus.UNAUTHORIZED,
     services.NotEntitled.code: HTTPStatus.FORBIDDEN,
     services.InterfaceNotAllowed.code: HTTPStatus.FORBIDDEN,
     services.UseLimit.code: HTTPStatus.FORBIDDEN,

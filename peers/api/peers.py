@@ -16,7 +16,7 @@ from peers.api import waiting
 from peers.api.bearer import Bearer, Caller
 from peers.api.cursor import after, cursor_of
 from peers.api.enrolling import chosen, enrol, preshared_key
-from peers.api.errors import ApiError, told
+from peers.api.errors import ApiError
 from peers.api.openapi import ENROLLED, LISTED
 from peers.api.rows import latest_key, peer_out
 from peers.api.schemas import (
@@ -84,7 +84,7 @@ def enrol_peer(request: AuthenticatedRequest, wanted: EnrolRequest, wait: Wait =
 
 
 def _enrol(caller: Caller, wanted: EnrolRequest, wait: int) -> HttpResponse:
-    interface = chosen(caller, wanted.interface)
+    interface = chosen(caller, wanted.interface, wanted.public_key)
     enrolled = enrol(
         caller,
         public_key=wanted.public_key,
@@ -96,7 +96,7 @@ def _enrol(caller: Caller, wanted: EnrolRequest, wait: int) -> HttpResponse:
     peer = enrolled.peer
     status = HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK
     if wait:
-        state = waiting.until_on(peer, wanted.public_key, wait)
+        state = waiting.until_on(enrolled, wanted.public_key, wait)
         status = status if state in waiting.REACHED else HTTPStatus.ACCEPTED
     else:
         state = first_state(peer) if enrolled.created else standing(peer, database_now()).state
@@ -158,10 +158,7 @@ def read_peer(request: AuthenticatedRequest, pk: Id) -> HttpResponse:
 def rename_peer(request: AuthenticatedRequest, pk: Id, wanted: RenameRequest) -> HttpResponse:
     """Give one of your peers another name."""
     peer = _own(request.auth, pk)
-    try:
-        return _answer(services.rename(actor=request.auth.actor, peer=peer, name=wanted.name))
-    except services.Refused as refused:
-        raise told(refused) from None
+    return _answer(services.rename(actor=request.auth.actor, peer=peer, name=wanted.name))
 
 
 @router.post(
@@ -173,16 +170,12 @@ def rename_peer(request: AuthenticatedRequest, pk: Id, wanted: RenameRequest) ->
 def renew_peer(request: AuthenticatedRequest, pk: Id, wanted: RenewRequest | None = None) -> HttpResponse:
     """Let one of your peers end later, counted from now. Once it has expired, enrol its key again."""
     ttl = wanted.ttl if wanted else None
-    peer = _own(request.auth, pk)
-    try:
-        renewed = services.renew(
-            actor=request.auth.actor,
-            peer=peer,
-            ttl=timedelta(seconds=ttl) if ttl else None,
-            at=timezone.now(),
-        )
-    except services.Refused as refused:
-        raise told(refused) from None
+    renewed = services.renew(
+        actor=request.auth.actor,
+        peer=_own(request.auth, pk),
+        ttl=timedelta(seconds=ttl) if ttl else None,
+        at=timezone.now(),
+    )
     return _answer(renewed)
 
 

@@ -37,8 +37,12 @@ def register(request: HttpRequest) -> HttpResponse:
 
 
 def _register(caller: Caller, public_key: str) -> HttpResponse:
-    enrolled = enrol(caller, public_key=public_key, interface=chosen(caller, None), at=timezone.now())
-    if waiting.until_on(enrolled.peer, public_key, PATIENCE) not in waiting.REACHED:
+    interface = chosen(caller, None, public_key)
+    if interface.ipv4_pool is None:
+        sentence = _("This network has IPv6 addresses alone, which this call cannot say. Use /api/v1/peers.")
+        raise ApiError(HTTPStatus.BAD_REQUEST, "no_ipv4", sentence)
+    enrolled = enrol(caller, public_key=public_key, interface=interface, at=timezone.now())
+    if waiting.until_on(enrolled, public_key, PATIENCE) not in waiting.REACHED:
         sentence = _("The device is enrolled, but not on the interface yet. Ask again.")
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "pending", sentence, retry_after=RETRY_AFTER)
     status = HTTPStatus.CREATED if enrolled.created else HTTPStatus.OK

@@ -4,20 +4,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from itertools import chain, repeat
+from select import select
 from threading import BoundedSemaphore
 
 from django.conf import settings
+from django.db import connection
 from django.utils.translation import gettext as _
 
-from peers.api.errors import ApiError
+from peers import services
+from peers.api.errors import ApiError, told
 from peers.models import Interface, Peer
+from peers.signals import READ_BACK
 from peers.states import State, database_now, read_back, standing
 
 REACHED = {State.LIVE, State.CONNECTED, State.IDLE}
-# Seconds between two looks: a gateway takes some milliseconds, and then it may take long.
-PAUSES = (0.006, 0.004, 0.005, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
-LONGEST_PAUSE = 0.25
+UNDECIDED = {State.PENDING, State.UNKNOWN}
+LONGEST_PAUSE = 0.25  # seconds without a word from a gateway, after which it is asked whether one was missed
 
 # Of this process: a request that waits holds one of its threads, and others must still be answered.
 PLACES = BoundedSemaphore(settings.LATCHKEY_WAITING) if settings.LATCHKEY_WAITING else None
@@ -25,28 +27,55 @@ PLACES = BoundedSemaphore(settings.LATCHKEY_WAITING) if settings.LATCHKEY_WAITIN
 
 @contextmanager
 def place() -> Iterator[None]:
-    """Take one of the places for requests that wait; raise ApiError (503) when there is none, before anything is done."""
+    """Take one of the places for requests that wait; raise ApiError (503) when there is none, before anything is done.
+
+    What gateways read back from then on is heard by ``until_on``.
+    """
     if PLACES is None or not PLACES.acquire(blocking=False):
         sentence = _("Too many requests wait already. Try again later, or do not wait.")
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_wait", sentence, retry_after=1)
     try:
+        _execute(f"LISTEN {READ_BACK}")
         yield
     finally:
         PLACES.release()
+        _execute(f"UNLISTEN {READ_BACK}")
 
 
-def until_on(peer: Peer, public_key: str, seconds: float) -> State:
-    """Return the peer's state once it is on its interface, or whatever it is when ``seconds`` are over."""
-    give_up = time.monotonic() + seconds
-    for pause in chain(PAUSES, repeat(LONGEST_PAUSE)):
-        if (state := _reached(peer, public_key)) or (left := give_up - time.monotonic()) <= 0:
-            break
-        time.sleep(min(pause, left))
-    return state or standing(peer, database_now()).state
+def until_on(enrolled: services.Enrolled, public_key: str, seconds: float) -> State:
+    """Return the peer's state once it is on its interface or can no longer come on, or as it is after ``seconds``.
+
+    Call it in a ``place`` that was taken before the peer was enrolled. Raise ApiError when it is revoked meanwhile.
+    """
+    peer, give_up = enrolled.peer, time.monotonic() + seconds
+    at_once = enrolled.created and peer.interface.mode == Interface.Mode.PUSH  # too early to look
+    state = State.PENDING if at_once else _state(peer)
+    while state in UNDECIDED and (left := give_up - time.monotonic()) > 0:
+        heard = _heard(peer, min(left, LONGEST_PAUSE))
+        state = (heard and read_back(peer, public_key)) or _state(peer)
+    if state in {State.REVOKING, State.REVOKED}:
+        raise told(services.KeyRevoked())
+    return state
 
 
-def _reached(peer: Peer, public_key: str) -> State | None:
-    if peer.interface.mode == Interface.Mode.PUSH:
-        return read_back(peer, public_key)
-    state = standing(peer, database_now()).state
-    return state if state in REACHED else None
+def _state(peer: Peer) -> State:
+    return standing(peer, database_now()).state
+
+
+def _heard(peer: Peer, seconds: float) -> bool:
+    """Say whether a gateway has told within ``seconds`` that it read the peer back; nothing named stands for all."""
+    give_up, driver = time.monotonic() + seconds, connection.connection
+    while True:
+        driver.poll()
+        words = [notification.payload for notification in driver.notifies]
+        driver.notifies.clear()
+        if any(not word or str(peer.pk) in word for word in words):
+            return True
+        if (left := give_up - time.monotonic()) <= 0:
+            return False
+        select([driver], [], [], left)
+
+
+def _execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)

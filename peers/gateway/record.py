@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from peers import __version__, audit
@@ -11,6 +12,9 @@ from peers.gateway.decide import Brake, Decision
 from peers.gateway.samples import Samples
 from peers.gateway.status import Ended, Reading, Statuses, drift_event, receipts
 from peers.models import GatewayStatus, Interface
+from peers.signals import READ_BACK
+
+TOLD_AT_ONCE = 200  # ids, of the 8,000 bytes that a notification may have
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ class Record:
         removed = {**self.statuses.gone(news), **removed}  # what went before a crash has no other witness
         if news:
             self.statuses.write(news, at, whole=decision.whole)
+            _tell(news)
             self._report(news)
         if removed:
             receipts(self.gateway, self.interface, removed, ended=ended, read_at=read_at)
@@ -131,3 +136,10 @@ class Record:
 
     def _audit(self, action: str, *, new: dict[str, object]) -> None:
         audit.record(action, audit.Actor(gateway=self.gateway), self.interface, new=new)
+
+
+def _tell(news: Collection[str]) -> None:
+    """Tell those who wait which peers were read back; of too many for one notification it says nothing in particular."""
+    peers = " ".join(news) if len(news) <= TOLD_AT_ONCE else ""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [READ_BACK, peers])

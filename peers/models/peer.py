@@ -189,6 +189,11 @@ class Peer(models.Model):
                 name="peer_released_by_account",
             ),
             models.Index(
+                fields=["interface", "service_account", "released_at"],
+                condition=Q(service_account__isnull=False, host__isnull=False, revoked_at__isnull=False),
+                name="peer_revoked_by_account",
+            ),
+            models.Index(
                 fields=["service_account", "-enrolled_at"],
                 condition=Q(service_account__isnull=False),
                 name="peer_service_account",

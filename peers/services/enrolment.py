@@ -17,7 +17,7 @@ from peers.audit import Actor, addresses, event, record
 from peers.configuration import given, shared
 from peers.models import ApiToken, Interface, Peer, PeerKey, ServiceAccount
 from peers.services.changes import configure, retire_key, revoke
-from peers.services.locks import active, lock
+from peers.services.locks import REVOKED, active, lock
 from peers.services.machines import text
 from peers.services.refused import (
     InterfaceNotAllowed,
@@ -28,6 +28,7 @@ from peers.services.refused import (
     NotEntitled,
     NotReady,
     PeerLimit,
+    TokenInvalid,
     UseLimit,
 )
 from peers.wireguard import keys
@@ -67,7 +68,7 @@ def enrol(
 
     ``public_key`` and ``name`` are validated values; ``in_place_of`` is a peer of the owner's on the same interface, which
     is revoked with it. Raises NotReady, NotActive (for another's), NotEntitled, InterfaceNotAllowed, PeerLimit, UseLimit,
-    KeyInUse, KeyRevoked, NoFreeAddress.
+    TokenInvalid, KeyInUse, KeyRevoked, NoFreeAddress.
     """
     if interface.public_key is None:
         raise NotReady
@@ -132,6 +133,7 @@ def _with_addresses(values: dict[str, Any]) -> RawSQL:
 
 @transaction.atomic
 def _again(found: Admission, new: Peer, public_key: str, actor: Actor, at: datetime) -> Enrolled:
+    _queue_person(new)
     row = _entitle_afresh(_own(found, new), public_key, actor, new.expires_at, at)
     return Enrolled(configure(actor=actor, peer=row), created=False)
 
@@ -168,7 +170,9 @@ def _own(found: Admission, new: Peer) -> Peer:
     """Return the caller's own peer with the key; raise KeyInUse or KeyRevoked for any other known key."""
     if found.retired:
         raise KeyRevoked
-    peer = Peer.objects.get(pk=str(found.known))
+    peer = Peer.objects.filter(pk=str(found.known)).first()
+    if peer is None:
+        raise KeyRevoked  # pruned, just now
     if _place(peer) != _place(new):
         raise KeyInUse
     return peer
@@ -185,12 +189,13 @@ def _entitle_afresh(
     row = lock(peer)
     if row is None or row.key is None or row.key.public_key != public_key:
         raise KeyRevoked  # just now, while this waited for the row
-    if row.expires_at is None or row.expires_at > at:
+    if row.host is not None and (row.expires_at is None or row.expires_at > at):
         _must_be_entitled(row, at)
         return row
     found = admit(row, at=at, wants_number=row.host is None)
     _refuse(found, row)
-    _count_use(actor.token)
+    if row.token != actor.token:
+        _count_use(actor.token)
     if found.number is not None:
         row.host = found.number
         row.configured = given(row)
@@ -257,7 +262,9 @@ def _give_key(peer: Peer, public_key: str, at: datetime) -> None:
 
 
 def _told(error: IntegrityError, public_key: str) -> Exception:
-    """Return the refusal that a broken constraint stands for; the error itself when it is no duplicate key."""
+    """Return the refusal that a broken constraint stands for; the error itself when it stands for none."""
+    if REVOKED in str(error):
+        return TokenInvalid()
     if "peerkey_barred" in str(error):
         return KeyRevoked()
     if "peerkey_not_an_interfaces" in str(error):

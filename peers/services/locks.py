@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from peers.models import Peer
-from peers.services.refused import NotActive
+from peers.services.refused import NotActive, TokenInvalid
+
+REVOKED = "auditevent_token"  # the rule of the database that nothing is done with a revoked token
 
 
 def lock(peer: Peer) -> Peer | None:
@@ -18,11 +20,17 @@ def lock(peer: Peer) -> Peer | None:
 
 @contextmanager
 def locked(peer: Peer) -> Iterator[Peer]:
-    """Give the peer as it is now, locked until the transaction ends; raise NotActive once it was pruned."""
-    with transaction.atomic():
-        if (row := lock(peer)) is None:
-            raise NotActive
-        yield row
+    """Give the peer as it is now, locked until the transaction ends; raise NotActive once it was pruned.
+
+    Raises TokenInvalid when the token with which that is done was revoked meanwhile.
+    """
+    try:
+        with transaction.atomic():
+            if (row := lock(peer)) is None:
+                raise NotActive
+            yield row
+    except IntegrityError as error:
+        raise (TokenInvalid() if REVOKED in str(error) else error) from None
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def end_of(holder: ServiceAccount | User, ttl: timedelta | None, at: datetime) -
 def renew(*, actor: Actor, peer: Peer, ttl: timedelta | None, at: datetime) -> Peer:
     """Return the peer, to end ``ttl`` from ``at``, or as its account says. Raises NotActive, Expired, TtlTooLong, TtlMissing."""
     with active(peer) as row:
-        if row.expires_at is not None and row.expires_at <= at:
-            raise Expired
+        if row.host is None or (row.expires_at is not None and row.expires_at <= at):
+            raise Expired  # without a number: it was over, and another was given it while this waited
         old, row.expires_at = row.expires_at, end_of(row.holder, ttl, at)
         if row.expires_at is None and old is not None:
             raise TtlMissing  # it was to end, and forgetting to say when is no wish that it never does

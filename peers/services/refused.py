@@ -64,6 +64,11 @@ class UseLimit(Refused):
     message = _("This token has enrolled as many devices as it may.")
 
 
+class TokenInvalid(Refused):
+    code = "token_invalid"
+    message = _("Send a valid token as “Authorization: Bearer …”.")
+
+
 class TokenLimit(Refused):
     code = "token_limit"
 

@@ -15,6 +15,7 @@ from peers.services.refused import TokenLimit, TokenTooLong
 from peers.tokens import beginning, digest, generate
 from portal.models import User
 
+AT_ONCE = 100  # peers a transaction
 NOTE_EVERY = timedelta(minutes=1)
 LONGEST_OF_ACCOUNT, LONGEST_OF_PERSON = timedelta(days=3650), timedelta(days=90)
 MOST_OF_PERSON = 10  # usable tokens
@@ -79,23 +80,38 @@ def _within_limits(holder: ServiceAccount | User, at: datetime, expires_at: date
         raise TokenLimit(sentence % {"limit": MOST_OF_PERSON})
 
 
-@transaction.atomic
 def revoke_token(
     *, actor: Actor, token: ApiToken, at: datetime, reason: str = "", with_peers: bool = False
 ) -> ApiToken:
     """Return the token revoked, for ever; ``with_peers``: with every peer that was last enrolled with it, each on record.
 
-    Revoking twice changes nothing but the peers that are still there.
+    It ends at once, and its peers after it, some at a time. Revoking twice changes nothing but the peers that are still there.
     """
-    row = ApiToken.objects.select_for_update(no_key=True).get(pk=token.pk)
+    row = _end(token, actor, at, reason)
+    while with_peers and _revoke_some(row, actor, at, reason):
+        pass
+    return row
+
+
+@transaction.atomic
+def _end(token: ApiToken, actor: Actor, at: datetime, reason: str) -> ApiToken:
+    # With its key: that waits for what is being done with it, and lets nothing be done any more (``auditevent_token``).
+    row = ApiToken.objects.select_for_update().get(pk=token.pk)
     if row.revoked_at is None:
         row.revoked_at, row.revoked_by = at, actor.user
         row.save(update_fields=["revoked_at", "revoked_by"])
         record("revoke_token", actor, row, old={"name": row.name, "token": row.beginning}, reason=reason)
-    if with_peers:
-        for peer in Peer.objects.filter(token=row, revoked_at=None).order_by("pk"):
-            revoke(actor=actor, peer=peer, at=at, reason=reason)
     return row
+
+
+@transaction.atomic
+def _revoke_some(token: ApiToken, actor: Actor, at: datetime, reason: str) -> int:
+    """Revoke some of the peers that were last enrolled with the token, and return how many."""
+    rows = Peer.objects.select_for_update(no_key=True).filter(token=token, revoked_at=None).order_by("pk")
+    peers = list(rows[:AT_ONCE])
+    for peer in peers:
+        revoke(actor=actor, peer=peer, at=at, reason=reason)
+    return len(peers)
 
 
 def note_use(token: ApiToken, *, source: str | None, at: datetime) -> None:

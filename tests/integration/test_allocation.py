@@ -294,6 +294,7 @@ def test_a_number_of_another_interface_is_never_taken(full):
 # --- The cost ---
 
 MANY = 20_000
+MOST = 50  # machines of an account
 CROWDS = {
     "all in use": "NULL",
     "all resting": "now()",
@@ -325,9 +326,18 @@ def test_a_number_costs_no_more_among_twenty_thousand(database, subtests, owners
 def cost(on, person=None, account=None):
     """Return how often an allocation for a new peer of the person or the account walked all peers, and how many it fetched."""
     nobody = "00000000-0000-0000-0000-000000000000"
-    values = [on.pk, person and person.pk, account and account.pk, nobody, 24 * 3600, on.last_host, AHEAD]
+    values = [
+        on.pk,
+        person and person.pk,
+        account and account.pk,
+        nobody,
+        MOST,
+        24 * 3600,
+        on.last_host,
+        AHEAD,
+    ]
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT latchkey_take_number(%s, %s, %s, %s, %s, %s, %s)", values)
+        cursor.execute("SELECT latchkey_take_number(%s, %s, %s, %s, %s, %s, %s, %s)", values)
         assert cursor.fetchone()[0]
         cursor.execute(
             "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'peers_peer'"

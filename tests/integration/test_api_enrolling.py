@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from peers.forms import peer_name
 from peers.models import ApiToken, Interface, Peer, ServiceAccount
+from peers.services import enrolment
 from portal.models import User
 from tests import rows
 from tests.integration.programs import Program, told
@@ -111,6 +113,16 @@ def test_a_name_that_is_made_is_never_too_long(wg0):
     assert (answer.status_code, len(answer.json()["name"])) == (201, 64)
 
 
+@pytest.mark.parametrize(
+    ("holder", "made"), [("Müller, Anna", "Müller Anna"), ("Bob@Example.Com", "BobExample.Com"), ("✂", "")]
+)
+def test_a_name_that_is_made_is_one_that_could_be_given(wg0, holder, made):
+    program = Program(rows.token(rows.person(holder))[1])
+    name = program.enrol().json()["name"]
+    assert name[:-8].strip() == made
+    assert peer_name(name) == name
+
+
 def test_a_name_is_trimmed_and_composed(builder):
     assert builder.enrol(name="  Bu\u0308ro 1 ").json()["name"] == "B\u00fcro 1"
 
@@ -178,6 +190,19 @@ def test_the_interface_left_out_is_the_only_one_else_the_default(builder, builde
     assert told(builder.enrol()) == (400, "interface_missing", "interface")
     settings.LATCHKEY_DEFAULT_INTERFACE = "wg2"
     assert builder.enrol().json()["interface"] == "wg2"
+
+
+def test_a_machine_comes_back_to_its_interface_when_its_account_has_got_another(
+    builder, builders, wg0, settings
+):
+    key = rows.public_key()
+    assert builder.enrol(key).status_code == 201
+    builders.interfaces.add(rows.interface("wg1"))
+    for default in ("", "wg1"):
+        settings.LATCHKEY_DEFAULT_INTERFACE = default
+        Peer.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        answer = builder.enrol(key)
+        assert (answer.status_code, answer.json()["interface"]) == (200, "wg0")
 
 
 def test_an_account_without_an_interface_is_told_so(builder, builders):
@@ -292,6 +317,30 @@ def test_a_token_enrols_as_many_as_it_may_and_goes_on_being_good_for_the_rest(bu
 
 
 # --- Who may not ---
+
+
+def test_a_used_up_token_brings_back_the_machine_that_it_enrolled_and_no_other(builders, wg0):
+    program, key = Program(rows.token(builders, use_limit=1)[1]), rows.public_key()
+    assert program.enrol(key).status_code == 201
+    other = rows.machine(builders, wg0).key.public_key
+    Peer.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert program.enrol(key).status_code == 200
+    assert told(program.enrol(other)) == (403, "use_limit", None)
+
+
+def test_a_machine_whose_row_is_pruned_meanwhile_has_a_key_that_is_over(builder, database, monkeypatch):
+    key, again = rows.public_key(), enrolment._again
+    builder.enrol(key)
+
+    def late(*args):
+        database.sql(
+            "INSERT INTO peers_barredkey SELECT sha256(convert_to(public_key, 'UTF8')) FROM peers_peerkey;"
+            "DELETE FROM peers_peerkey; DELETE FROM peers_peer"
+        )
+        return again(*args)
+
+    monkeypatch.setattr(enrolment, "_again", late)
+    assert told(builder.enrol(key)) == (409, "key_revoked", "public_key")
 
 
 def test_a_person_who_may_not_enrol_is_forbidden_and_leaves_nothing(wg0):

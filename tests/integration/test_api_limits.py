@@ -192,6 +192,16 @@ def test_a_token_that_is_good_no_more_counts_as_a_guess(builders, limits):
 # --- Whose address it is ---
 
 
+def test_a_token_that_is_shown_where_it_is_not_good_counts_as_a_guess(builders, wg0, limits):
+    limits(bad_token=3)
+    reader = Program(rows.token(builders, Scope.READ)[1])
+    elsewhere = Program(
+        rows.token(rows.account(wg0, source_networks=["10.0.0.0/8"]))[1], address="203.0.113.1"
+    )
+    for one in (reader, elsewhere):
+        assert enrolling(one, 4) == [403] * 3 + [429]
+
+
 def test_an_address_that_the_client_claims_counts_for_nothing(builders, limits, settings):
     settings.LATCHKEY_TRUSTED_PROXY_HOPS = 0
     limits(address=1)

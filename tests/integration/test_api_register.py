@@ -1,6 +1,7 @@
 """`POST /register`: the small contract of scripts, to the letter, and `?wait`, where no gateway answers."""
 
 import time
+from uuid import uuid4
 
 import pytest
 import requests
@@ -8,8 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from peers import services
 from peers.api import register, waiting
 from peers.models import Interface, Peer
+from peers.signals import READ_BACK
 from tests import rows
 from tests.integration.conftest import free_port
 from tests.integration.programs import PEERS, REGISTER, Program, told
@@ -38,10 +41,10 @@ def on_at_once(monkeypatch, status):
     """Let the interface hold a peer by the time that anybody looks, as a gateway has it within milliseconds."""
     look = waiting.until_on
 
-    def looked(peer, public_key, seconds):
-        if not peer.statuses.exists():
-            status(peer)
-        return look(peer, public_key, seconds)
+    def looked(enrolled, public_key, seconds):
+        if not enrolled.peer.statuses.exists():
+            status(enrolled.peer)
+        return look(enrolled, public_key, seconds)
 
     monkeypatch.setattr(register.waiting, "until_on", looked)
 
@@ -140,6 +143,13 @@ def test_it_asks_for_no_csrf_token_and_no_session(wg0, builders, impatient):
     assert browser.post(PEERS, {"public_key": "x"}, "application/json").status_code == 400
 
 
+def test_a_network_without_ipv4_cannot_be_registered_on(builders, wg0):
+    builders.interfaces.set([rows.interface("wg6", ipv4_pool=None)])
+    answer = Program(rows.token(builders)[1]).register()
+    assert (answer.status_code, bool(text_of(answer))) == (400, True)
+    assert not Peer.objects.exists()
+
+
 # --- ?wait ---
 
 
@@ -191,6 +201,49 @@ def test_a_place_is_free_again_after_a_refusal(builder, laptop, monkeypatch, pat
     monkeypatch.setattr(waiting, "PLACES", waiting.BoundedSemaphore(1))
     for _ in range(3):
         assert builder.enrol(laptop.key.public_key, path).status_code == 409
+
+
+@pytest.mark.parametrize("path", [f"{PEERS}?wait=30", REGISTER])
+def test_who_is_revoked_while_waiting_is_told_so_at_once(builder, gateway, monkeypatch, path):
+    gateway()
+    heard = waiting._heard
+
+    def revoked(peer, seconds):
+        services.revoke(actor=services.Actor(), peer=peer, at=timezone.now())
+        return heard(peer, seconds)
+
+    monkeypatch.setattr(waiting, "_heard", revoked)
+    monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.01)
+    assert builder.enrol(path=path).status_code == 409
+
+
+def test_a_word_that_was_missed_is_made_good(builder, gateway, status, monkeypatch):
+    gateway()
+
+    def silently(peer, _seconds):
+        status(peer)
+        return False
+
+    monkeypatch.setattr(waiting, "_heard", silently)
+    answer = builder.enrol(path=f"{PEERS}?wait=30")
+    assert (answer.status_code, answer.json()["state"]) == (201, "live")
+
+
+@pytest.mark.parametrize("words", ["", "{peer}", "x {peer} y"])
+def test_a_word_on_the_peer_or_on_all_is_heard_and_one_on_others_is_not(laptop, database, words):
+    with waiting.place():
+        database.sql(f"NOTIFY {READ_BACK}, '{uuid4()}'")
+        assert not waiting._heard(laptop, 0.2)
+        database.sql(f"NOTIFY {READ_BACK}, '{words.format(peer=laptop.pk)}'")
+        assert waiting._heard(laptop, 20)
+        assert not waiting._heard(laptop, 0)
+
+
+def test_a_connection_that_waited_hears_no_more(laptop, database):
+    with waiting.place():
+        pass
+    database.sql(f"NOTIFY {READ_BACK}")
+    assert not waiting._heard(laptop, 0.2)
 
 
 WAITERS = 12

@@ -57,6 +57,18 @@ def test_after_its_end_a_peer_is_enrolled_again_and_not_renewed(builder, pk):
     assert builder.renew(pk, ttl=600).status_code == 200
 
 
+def test_a_peer_whose_number_was_given_to_another_just_now_is_over_and_gets_a_new_one_by_enrolling(
+    builder, wg0, pk
+):
+    """Its end came between the clocks: the database's had given the number away before ours said that it was over."""
+    old = Peer.objects.get().host
+    Peer.objects.update(host=None)
+    assert told(builder.renew(pk, ttl=600)) == (409, "expired", None)
+    again = builder.enrol(Peer.objects.get().key.public_key, ttl=600)
+    assert (again.status_code, again.json()["id"]) == (200, pk)
+    assert Peer.objects.get().host not in (None, old)
+
+
 def test_what_was_to_end_does_not_stay_for_ever_because_nobody_said_when(builder, pk):
     ServiceAccount.objects.update(default_ttl=None, max_ttl=None)
     assert told(builder.renew(pk)) == (400, "ttl_missing", "ttl")

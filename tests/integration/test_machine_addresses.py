@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from peers import services
-from peers.models import Peer, PeerKey, ServiceAccount
+from peers.models import Interface, Peer, PeerKey, ServiceAccount
 from tests import rows
 from tests.integration.test_allocation import (
     MANY,
@@ -68,6 +68,22 @@ def test_another_machine_of_the_account_has_one_that_has_rested_before_one_just_
     release(peers[0], ago=timedelta(days=2))
     assert rows.machine(builders, on).host == peers[0].host
     assert Peer.objects.get(pk=gone.pk).host == gone.host
+
+
+def test_another_machine_of_the_account_has_what_a_revoked_one_had_before_any_other(builders, on):
+    expired, revoked = ended(builders, on, ago=timedelta(seconds=9)), rows.machine(builders, on)
+    services.revoke(actor=services.Actor(), peer=revoked, at=timezone.now())
+    assert rows.machine(builders, on).host == revoked.host
+    assert Peer.objects.get(pk=expired.pk).host == expired.host
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_an_account_uses_up_no_more_than_twice_the_numbers_that_it_may_have_machines(on, limit):
+    one = rows.account(on, device_limit=limit)
+    for minutes in range(18, 0, -2):
+        ended(one, on, ago=timedelta(minutes=minutes))
+    assert len(hosts()) <= 2 * limit
+    assert rows.machine(rows.account(on), on).host
 
 
 def test_the_pool_is_not_exhausted_while_there_are_numbers_that_the_account_gave_up(builders, on):
@@ -153,6 +169,15 @@ def test_an_accounts_limit_holds_for_machines_that_come_back_at_once(database):
     ServiceAccount.objects.update(device_limit=3)
     answers = at_once(12, lambda: told(lambda: enrol(builders, on, next(keys)).created))
     assert Counter(map(str, answers)) == {"False": 3, "PeerLimit": 9}
+
+
+def test_a_persons_limit_holds_for_devices_that_come_back_at_once(database):
+    on, alice = rows.interface(), rows.person()
+    keys = iter([ended(alice, on).key.public_key for _ in range(10)])
+    Interface.objects.update(device_limit=3)
+    on.refresh_from_db()
+    answers = at_once(10, lambda: told(lambda: enrol(alice, on, next(keys)).created))
+    assert Counter(map(str, answers)) == {"False": 3, "PeerLimit": 7}
 
 
 def test_a_tokens_limit_holds_for_machines_at_once(builders, on):

@@ -206,8 +206,11 @@ def test_how_long_devices_wait_is_a_setting(admin, alice, settings):
     page = admin.get(f"{LIST}{alice.pk}/restore/").content.decode()
     assert "longer than 2 days" in page
     assert "1 device will be revoked" in page
+    token, _ = rows.token(alice)
     restore(admin, alice)
     assert not Peer.objects.filter(revoked_at=None).exists()
+    token.refresh_from_db()
+    assert token.revoked_at
 
 
 def test_a_device_that_was_suspended_itself_stays_so(admin, alice):

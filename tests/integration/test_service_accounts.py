@@ -201,12 +201,66 @@ def test_a_machine_belongs_to_the_token_with_which_it_came_back(root, builders, 
 def test_a_revocation_that_dies_half_way_never_happened(root, enrolled, database):
     token, *_ = enrolled
     before = everything()
-    for table in ("peers_apitoken", "peers_peer", "peers_peerkey"):
-        break_at(database, table, "UPDATE")
-        with pytest.raises(DatabaseError, match="the disk is full"):
-            services.revoke_token(actor=by(root), token=token, at=AT, with_peers=True)
-        database.sql(f"DROP TRIGGER broken ON {table}")
-        assert everything() == before
+    break_at(database, "peers_apitoken", "UPDATE")
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        services.revoke_token(actor=by(root), token=token, at=AT, with_peers=True)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("table", ["peers_peer", "peers_peerkey"])
+def test_a_revocation_that_dies_among_the_machines_has_ended_the_token_and_can_be_made_again(
+    root, enrolled, database, table
+):
+    token, _, mine, others = enrolled
+    break_at(database, table, "UPDATE")
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        services.revoke_token(actor=by(root), token=token, at=AT, with_peers=True)
+    token.refresh_from_db()
+    assert token.revoked_at == AT
+    assert set(Peer.objects.entitled(timezone.now())) == mine | others
+    database.sql(f"DROP TRIGGER broken ON {table}")
+    services.revoke_token(actor=by(root), token=token, at=AT, with_peers=True)
+    assert set(Peer.objects.entitled(timezone.now())) == others
+
+
+def test_revoking_a_token_while_machines_enrol_with_it_leaves_none_of_them(builders, wg0):
+    token = rows.token(builders)[0]
+    enrolled = rows.machine(builders, wg0, actor=services.Actor(token=token))
+
+    def act(number):
+        if number:
+            return rows.machine(builders, wg0, actor=services.Actor(token=token))
+        return services.revoke_token(actor=services.Actor(), token=token, at=AT, with_peers=True)
+
+    numbers = iter(range(12))
+    answers = at_once(12, lambda: told(lambda: act(next(numbers))))
+    assert {answer for answer in answers if isinstance(answer, str)} <= {"TokenInvalid"}
+    assert not Peer.objects.filter(revoked_at=None).exists()
+    enrolled.refresh_from_db()
+    assert enrolled.revoked_at == AT
+
+
+ACTS = {
+    "enrol": lambda peer, actor: rows.machine(peer.service_account, peer.interface, actor=actor),
+    "come back": lambda peer, actor: services.enrol(
+        actor=actor, owner=peer.service_account, interface=peer.interface, public_key=peer.key.public_key, name="x",
+        at=timezone.now() + timedelta(hours=1),
+    ),
+    "renew": lambda peer, actor: services.renew(actor=actor, peer=peer, ttl=timedelta(hours=2), at=timezone.now()),
+    "rename": lambda peer, actor: services.rename(actor=actor, peer=peer, name="new"),
+    "revoke": lambda peer, actor: services.revoke(actor=actor, peer=peer, at=timezone.now()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_nothing_is_done_any_more_with_a_token_that_was_revoked_after_it_was_looked_at(builders, wg0, act):
+    token = rows.token(builders)[0]
+    peer = rows.machine(builders, wg0, expires_at=timezone.now() + timedelta(seconds=60))
+    services.revoke_token(actor=services.Actor(), token=token, at=AT)
+    before = everything()
+    with pytest.raises(services.TokenInvalid):
+        ACTS[act](peer, services.Actor(token=token))
+    assert everything() == before
 
 
 # --- A machine's enrolment: before or after, never between ---

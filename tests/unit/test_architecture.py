@@ -122,8 +122,8 @@ MODELS = {
     "portal.models",
 }
 API = FACTS | RULES | SEEN | {
-    "peers", "peers.api", "peers.forms", "peers.limits", "peers.rows", "peers.sentences", "peers.state_queries", "peers.tokens",
-    "peers.wireguard.keys", "portal.counters", "portal.source",
+    "peers", "peers.api", "peers.forms", "peers.limits", "peers.rows", "peers.sentences", "peers.signals", "peers.state_queries",
+    "peers.tokens", "peers.wireguard.keys", "portal.counters", "portal.source",
 }  # fmt: skip
 VIEWS = FACTS | RULES | SEEN | {
     "peers.forms", "peers.configuration", "peers.limits", "peers.plots", "peers.qr", "peers.stale", "peers.token_forms", "peers.traffic", "peers.views", "peers.wireguard.config",
