@@ -259,6 +259,9 @@ REFUSED = {
     "a gateway's act with a token": (
         audit(actor_kind="gateway", gateway="gw", token_id="$token"), "auditevent_actor",
     ),
+    "an act with a revoked token": (
+        f"UPDATE peers_apitoken SET revoked_at = now(); {audit(actor_kind='machine', token_id='$token')}", "auditevent_token",
+    ),
     "an act of nobody known": (audit(actor_kind="ghost"), "auditevent_actor"),
     "one identity twice": (f"{user()}; {user()}", "user_identity"),
     "a sign-in that no calendar holds": (user(signed_in_at="294276-12-31"), "user_signed_in_at"),
