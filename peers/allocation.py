@@ -1,9 +1,10 @@
 """Ask whether there is room for a peer, and give it its host number: safe under concurrency, to the very last one.
 
 Functions of the database answer, made by a migration: PostgreSQL plans their statements once a connection, not at each call,
-and they take one way to it. A number comes from, in this order: one that the owner gave up (at once), one that has rested,
-one that is free or set aside, the next never given, one that the service account gave up: as long as there are others, each
-of its machines can come back to its own.
+and they take one way to it. A number comes from, in this order: one that the owner gave up, or that a revoked machine of the
+account's had (at once), one that has rested, one that is free or set aside, the next never given, one that an expired machine
+of the account's had. That is the first as soon as there are as many of those as the account may have machines: each can come
+back to its own, and none of that uses up a pool.
 """
 
 from dataclasses import dataclass
