@@ -1,13 +1,14 @@
-"""Measure how fast machines enrol, beside the naive design in the same run."""
+"""Measure how fast machines enrol, and what a restart leaves of it, beside the naive design in the same run."""
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,11 +23,13 @@ from peers.models import Interface, ServiceAccount
 from peers.wireguard import link
 from tests import scene
 from tests.conftest import ROOT, Database
-from tests.stack import Stack, free_port
+from tests.stack import START_WITHIN, Stack, free_port
 
 AT_ONCE = int(os.environ.get("AT_ONCE", "8"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))  # a run
+WARM = 50  # requests before those that count
 ROUNDS = int(os.environ.get("ROUNDS", "4"))  # of runs, each way of enrolling once a round
+GIVEN = (200, 201)  # the statuses of success
 TOKEN = "only-for-the-benchmark"
 SCRIPT = str(ROOT / "tests" / "naive" / "add_peer.sh")
 NAIVE = {
@@ -36,20 +39,35 @@ NAIVE = {
 }
 
 
+Answer = tuple[float, int, str]  # seconds, status, address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way of enrolling: where to ask, from which namespace, and how to restart it."""
+
+    where: str
+    path: str
+    token: str = field(repr=False)
+    restart: Callable[[], None]
+    namespace: Namespace | None = None
+
+
 @dataclass(slots=True)
 class Found:
-    """What one way of enrolling came to, over all its runs."""
+    """What one way of enrolling came to, over all its runs; ``survived`` is how many of the first keys had theirs after a restart."""
 
     rates: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     addresses: Counter[str] = field(default_factory=Counter)
+    survived: int = 0
 
-    def add(self, answers: list[tuple[float, int, str]], took: float) -> None:
-        self.rates.append(len(answers) / took)
+    def add(self, answers: list[Answer], took: float) -> None:
+        self.rates.append(sum(status in GIVEN for _, status, _ in answers) / took)
         self.seconds += [seconds for seconds, _, _ in answers]
         self.statuses.update(status for _, status, _ in answers)
-        self.addresses.update(address for _, status, address in answers if status in (200, 201))
+        self.addresses.update(address for _, status, address in answers if status in GIVEN)
 
     @property
     def rate(self) -> float:
@@ -64,11 +82,12 @@ class Found:
         return sum(number - 1 for number in self.addresses.values())
 
     def __str__(self) -> str:
-        failed = sum(number for status, number in self.statuses.items() if status not in (200, 201))
+        failed = sum(number for status, number in self.statuses.items() if status not in GIVEN)
         median = statistics.median(self.seconds)
         return (
             f"{self.rate:.0f}/s, p50 {median * 1000:.1f} ms, p99 {self.p99 * 1000:.1f} ms, {failed} failed, "
-            f"{self.doubles} of {self.addresses.total()} addresses given twice"
+            f"{self.doubles} of {self.addresses.total()} addresses given twice, "
+            f"{self.survived} of {WARM} keep theirs over a restart"
         )
 
 
@@ -93,6 +112,14 @@ class Portal(Stack):
         own = {"LATCHKEY_WORKERS": os.environ.get("WORKERS", "4"), "LATCHKEY_RATE_LIMITS": high}
         return super().environment() | own
 
+    def restart(self) -> None:
+        """End the portal and the gateway, and return once both are there again."""
+        end(self.portal)
+        self.gateway.stop()
+        self.gateway.start()
+        self._start_portal()
+        self.gateway.eventually(self.gateway.on)
+
 
 def measure(database: Database, home: Path, row: Any) -> None:
     """Print the rows of the table; ``database`` is migrated and empty, ``home`` a folder."""
@@ -102,20 +129,27 @@ def measure(database: Database, home: Path, row: Any) -> None:
         portal = stack.enter_context(
             Portal(database, home, "--ipv4-pool=10.77.0.0/16", "--ipv6-pool=fd00:77::/64")
         )
-        token = _token()
+        where, token = portal.url.removeprefix("http://"), _token()
         ways = {
-            name: (portal.url.removeprefix("http://"), name.split()[1], token, None)
+            name: Way(where=where, path=name.split()[1], token=token, restart=portal.restart)
             for name in list(found)[:2]
         }
         for name, command in NAIVE.items():
-            where, namespace = stack.enter_context(naive(command, home))
-            ways[name] = (where, "/register", TOKEN, namespace)
-        for way in ways.values():
-            run(way, keys.file(50), Found())  # warm
+            ways[name] = stack.enter_context(naive(command, home))
+        first = {name: keys.file(WARM) for name in ways}
+        given = {name: run(way, first[name])[0] for name, way in ways.items()}
         for _ in range(ROUNDS):
             for name, way in ways.items():
-                run(way, keys.file(), found[name])
+                found[name].add(*run(way, keys.file()))
+        for name, way in ways.items():
+            way.restart()
+            found[name].survived = _same(given[name], run(way, first[name])[0])
     _print(found, row)
+
+
+def _same(before: list[Answer], after: list[Answer]) -> int:
+    """Return how many keys were given an address, and the same one again."""
+    return sum(one[2] == other[2] != "" for one, other in zip(before, after, strict=True))
 
 
 def _print(found: dict[str, Found], row: Any) -> None:
@@ -135,15 +169,14 @@ def _token() -> str:
     return services.make_token(actor=actor, holder=account, **wanted)[1]
 
 
-def run(way: tuple[str, str, str, Namespace | None], keys: Path, into: Found) -> None:
-    """Send the keys and take down what came of them; the load is a process of its own."""
-    where, path, token, namespace = way
-    words = [sys.executable, "-m", "tests.load", where, path, token, str(keys), str(AT_ONCE)]
-    start = namespace.popen if namespace else _popen
-    process = start(*words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    printed, _ = process.communicate(timeout=300)
-    answers = [tuple(answer) for answer in json.loads(printed)]
-    into.add(answers, sum(seconds for seconds, _, _ in answers) / AT_ONCE)
+def run(way: Way, keys: Path) -> tuple[list[Answer], float]:
+    """Send the keys, and return what came of each and how long all of it took; the load is a process of its own."""
+    words = [sys.executable, "-m", "tests.load", way.where, way.path, str(keys), str(AT_ONCE)]
+    start = way.namespace.popen if way.namespace else _popen
+    process = start(*words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    printed, _ = process.communicate(way.token, timeout=300)
+    took, answers = json.loads(printed)
+    return [tuple(answer) for answer in answers], took
 
 
 def _popen(*words: str, **options: Any) -> subprocess.Popen[str]:
@@ -151,18 +184,44 @@ def _popen(*words: str, **options: Any) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def naive(command: str, home: Path) -> Iterator[tuple[str, Namespace]]:
-    """Run the naive design with a wg0 of its own, and give its address and the namespace that it is in."""
+def naive(command: str, home: Path) -> Iterator[Way]:
+    """Run the naive design with a wg0 of its own."""
     with ExitStack() as stack:
         namespace = stack.enter_context(Namespace())
         if process := namespace.call(link.create, "wg0"):
             stack.callback(end, process)
         where = f"127.0.0.1:{free_port()}"
-        words = [sys.executable, "-m", "gunicorn", "--workers=4", f"--bind={where}", "--no-control-socket",
-                 "--log-level=error", "tests.naive.app:app"]  # fmt: skip
-        environment = {**os.environ, "ADD_PEER": command, "API_TOKEN": TOKEN}
-        with (home / "naive.log").open("ab") as log:
-            server = namespace.popen(*words, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        stack.callback(end, server)
-        time.sleep(3)
-        yield where, namespace
+        servers = [_serve(namespace, where, command, home)]
+        stack.callback(lambda: end(servers[-1]))
+
+        def restart() -> None:
+            end(servers[-1])
+            servers.append(_serve(namespace, where, command, home))
+
+        yield Way(where=where, path="/register", token=TOKEN, restart=restart, namespace=namespace)
+
+
+def _serve(namespace: Namespace, where: str, command: str, home: Path) -> subprocess.Popen[Any]:
+    """Start the naive server and return once it takes connections."""
+    words = [sys.executable, "-m", "gunicorn", "--workers=4", f"--bind={where}", "--no-control-socket",
+             "--log-level=error", "tests.naive.app:app"]  # fmt: skip
+    environment = {**os.environ, "ADD_PEER": command, "API_TOKEN": TOKEN}
+    with (home / "naive.log").open("ab") as log:
+        server = namespace.popen(*words, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    give_up = time.monotonic() + START_WITHIN
+    while not namespace.call(_takes_connections, where):
+        if time.monotonic() > give_up:
+            raise RuntimeError(
+                f"The naive server does not start:\n{(home / 'naive.log').read_text()[-3000:]}"
+            )
+        time.sleep(0.1)
+    return server
+
+
+def _takes_connections(where: str) -> bool:
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
+    return True

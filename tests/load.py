@@ -1,7 +1,8 @@
-"""Ask for many registrations, some at once, and say how each went: ``python -m tests.load HOST:PORT PATH TOKEN KEYS AT_ONCE``.
+"""Ask for many registrations, some at once, and say how each went: ``python -m tests.load HOST:PORT PATH KEYS AT_ONCE``.
 
 A process of its own, so that it can run in a namespace, with nothing of Django's. A connection a request, as machines make
-them. Prints a JSON list of [seconds, status, address]; the keys come one a line in the file KEYS.
+them. The token is read from standard input, the keys one a line from the file KEYS. Prints JSON: the seconds that all of
+it took, and a list of [seconds, status, address] in the order of the keys.
 """
 
 import json
@@ -17,14 +18,17 @@ ADDRESS = re.compile(rb'"(?:allocated_ip|addresses)": ?\[?"([0-9.]+)')
 
 
 def main() -> None:
-    where, path, token, keys, at_once = sys.argv[1:]
+    where, path, keys, at_once = sys.argv[1:]
+    token = sys.stdin.read().strip()
     host, _, port = where.rpartition(":")
 
     def ask(key: str) -> tuple[float, int, str]:
         return register(host, int(port), request(where, path, token, key))
 
     with ThreadPoolExecutor(int(at_once)) as pool:
-        print(json.dumps(list(pool.map(ask, Path(keys).read_text().split()))))
+        started = time.monotonic()
+        answers = list(pool.map(ask, Path(keys).read_text().split()))
+        print(json.dumps([time.monotonic() - started, answers]))
 
 
 def request(where: str, path: str, token: str, key: str) -> bytes:

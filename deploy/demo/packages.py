@@ -56,6 +56,7 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "curl": _program("curl"),
         "jq": _program("jq"),
         "busybox": _program("busybox"),
+        "sudo": _program("sudo"),
         "shellcheck": _program("shellcheck"),
         "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
