@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from peers import services
@@ -212,3 +213,20 @@ def test_a_number_costs_no_more_among_twenty_thousand_that_the_account_gave_up(d
         f" UPDATE peers_interface SET next_host = {on.last_host + 1 if not room else MANY + 2}"
     )
     must_be_cheap(cost(on, account=builders))
+
+
+def test_a_machine_costs_no_more_among_twenty_thousand_of_its_account_when_far_from_its_limit(database):
+    on = rows.interface(ipv4_pool=None)
+    builders = rows.account(on, device_limit=10 * MANY)
+    database.sql(
+        "INSERT INTO peers_peer (id, interface_id, service_account_id, name, platform, host, preshared_key, enrolled_at,"
+        f" revoke_reason) SELECT gen_random_uuid(), {on.pk}, {builders.pk}, 'build', 'linux', n + 1, '', now(), ''"
+        f" FROM generate_series(1, {MANY}) n; UPDATE peers_interface SET next_host = {MANY + 2}; VACUUM ANALYZE peers_peer"
+    )
+    rows.machine(builders, on)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'peer_held_by_account'"
+        )
+        assert cursor.fetchone()[0] < 100
