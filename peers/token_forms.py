@@ -4,13 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from peers import services
 from peers.forms import NAME_LENGTH, name_of
-from peers.models import ApiToken, Scope, ServiceAccount
+from peers.models import Scope, ServiceAccount
 from portal.models import User
 
 USUAL_DAYS = 30
@@ -52,12 +51,7 @@ class TokenForm(forms.Form):
         )
 
     def clean_name(self) -> str:
-        """Return the name; refuse that of a token which acts: a form that is sent twice makes no two."""
-        name = name_of(self.cleaned_data["name"], missing=_("Give the token a name."))
-        if ApiToken.objects.of(self.holder).usable(self.at).filter(name=name).exists():
-            sentence = _("There is a token of that name already. Give this one another.")
-            raise ValidationError(sentence, code="taken")
-        return name
+        return name_of(self.cleaned_data["name"], missing=_("Give the token a name."))
 
     def wanted(self) -> dict[str, Any]:
         """Return what ``services.make_token`` takes of what was typed."""

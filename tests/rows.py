@@ -10,7 +10,7 @@ from peers.models import ApiToken, Interface, Peer, Scope, ServiceAccount
 from peers.wireguard import keys
 from portal.models import User
 
-_people, _interfaces, _accounts = count(1), count(1), count(1)
+_people, _interfaces, _accounts, _tokens = count(1), count(1), count(1), count(1)
 
 
 def person(name: str = "", **fields: object) -> User:
@@ -63,7 +63,7 @@ def account(*on: Interface, **fields: object) -> ServiceAccount:
 def token(holder: ServiceAccount | User, *scopes: str, **fields: object) -> tuple[ApiToken, str]:
     """Return a new token, good for an hour and, unless ``scopes`` says less, for everything; and its text."""
     at = timezone.now()
-    wanted = {"name": "script", "at": at, "expires_at": at + timedelta(hours=1), **fields}
+    wanted = {"name": f"script-{next(_tokens)}", "at": at, "expires_at": at + timedelta(hours=1), **fields}
     return services.make_token(actor=services.Actor(), holder=holder, scopes=scopes or tuple(Scope), **wanted)
 
 

@@ -30,12 +30,14 @@ def view(site: AdminSite) -> Callable[..., HttpResponse]:
         account = get_object_or_404(ServiceAccount, pk=pk)
         sent = request.POST if request.method == "POST" else None
         form = AccountTokenForm(sent, holder=account, at=timezone.now(), initial={"days": USUAL_DAYS})
-        if not form.is_valid():
-            return _page(
-                site, request, "make", account, {"form": form}, status=400 if sent is not None else 200
-            )
-        token, text = services.make_token(actor=actor(request), **form.wanted())
-        return _page(site, request, "made", account, {"token": token, "text": text})
+        if form.is_valid():
+            try:
+                token, text = services.make_token(actor=actor(request), **form.wanted())
+            except services.TokenNameTaken as refused:
+                form.add_error("name", str(refused))
+            else:
+                return _page(site, request, "made", account, {"token": token, "text": text})
+        return _page(site, request, "make", account, {"form": form}, status=400 if form.is_bound else 200)
 
     return make_token
 

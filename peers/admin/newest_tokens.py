@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from django.db.models import F
 from django.http import HttpRequest
 
 from peers.models import ApiToken, ServiceAccount
@@ -25,7 +24,5 @@ def newest_tokens(request: HttpRequest, account: ServiceAccount) -> NewestTokens
     if not request.user.has_perm("peers.view_apitoken"):
         return None
     at, own = database_now(), ApiToken.objects.of(account)
-    shown = list(
-        own.with_usable(at).order_by(F("revoked_at").desc(nulls_first=True), "-made_at", "-pk")[:SHOWN]
-    )
+    shown = own.with_usable(at).unrevoked_first()[:SHOWN]
     return NewestTokens(token_lines(shown), own.count() - SHOWN)

@@ -102,7 +102,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         token = get_object_or_404(ApiToken.objects.select_related("service_account", "owner"), pk=pk)
-        before = _enrolled(token).count()
+        # Who may revoke no devices is not asked about them, and cannot do so by the way.
+        before = _enrolled(token).count() if request.user.has_perm("peers.revoke_peer") else 0
         form = RevokeTokenForm(request.POST if request.method == "POST" else None, enrolled=before)
         if not form.is_valid():
             return self._ask(request, token, form)

@@ -73,6 +73,11 @@ class TokenLimit(Refused):
     code = "token_limit"
 
 
+class TokenNameTaken(Refused):
+    code = "name_taken"
+    message = _("There is a token of that name already. Give this one another.")
+
+
 class TokenTooLong(Refused):
     code = "token_too_long"
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import ngettext
 
 from peers import letters
 from peers.audit import Actor, record
 from peers.models import ApiToken, Peer, ServiceAccount
 from peers.services.changes import revoke
-from peers.services.refused import TokenLimit, TokenTooLong
+from peers.services.refused import TokenLimit, TokenNameTaken, TokenTooLong
 from peers.tokens import beginning, digest, generate
 from portal.models import User
 
@@ -34,9 +35,11 @@ def make_token(
 ) -> tuple[ApiToken, str]:
     """Return a new token of the account's or the person's, and its text, which is kept nowhere.
 
-    A person is written to. Raises TokenTooLong, and TokenLimit for a person who has as many as they may.
+    A person is written to. Raises TokenTooLong; TokenNameTaken when one of that name acts: a form that is sent twice makes
+    no two; and TokenLimit for a person who has as many as they may.
     """
-    _within_limits(holder, at, expires_at)
+    _must_not_last_too_long(holder, at, expires_at)
+    _must_find_room(holder, name, at)
     text = generate()
     of = {"service_account": holder} if isinstance(holder, ServiceAccount) else {"owner": holder}
     token = ApiToken.objects.create(
@@ -59,19 +62,24 @@ def longest_of(holder: ServiceAccount | User) -> timedelta:
     return LONGEST_OF_ACCOUNT if isinstance(holder, ServiceAccount) else LONGEST_OF_PERSON
 
 
-def _within_limits(holder: ServiceAccount | User, at: datetime, expires_at: datetime) -> None:
+def _must_not_last_too_long(holder: ServiceAccount | User, at: datetime, expires_at: datetime) -> None:
     longest = longest_of(holder)
     if expires_at > at + longest:
         sentence = ngettext(
             "A token lasts at most %(days)d day.", "A token lasts at most %(days)d days.", longest.days
         )
         raise TokenTooLong(sentence % {"days": longest.days})
-    if isinstance(holder, ServiceAccount):
-        return
-    User.objects.select_for_update(no_key=True).get(
+
+
+def _must_find_room(holder: ServiceAccount | User, name: str, at: datetime) -> None:
+    rows: QuerySet[Any] = (ServiceAccount if isinstance(holder, ServiceAccount) else User).objects.all()
+    rows.select_for_update(no_key=True).get(
         pk=holder.pk
-    )  # one after the other, so that the limit holds
-    if ApiToken.objects.of(holder).usable(at).count() >= MOST_OF_PERSON:
+    )  # one after the other, so that a name and the limit hold
+    usable = ApiToken.objects.of(holder).usable(at)
+    if usable.filter(name=name).exists():
+        raise TokenNameTaken
+    if isinstance(holder, User) and usable.count() >= MOST_OF_PERSON:
         sentence = ngettext(
             "%(limit)d token is the most you may have. Revoke one that you no longer use.",
             "%(limit)d tokens are the most you may have. Revoke one that you no longer use.",

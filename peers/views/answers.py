@@ -27,7 +27,11 @@ STATUSES = {
     services.NotEntitled.code: HTTPStatus.FORBIDDEN,
     services.NotReady.code: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-FIELDS = {services.KeyInUse.code: "public_key", services.KeyRevoked.code: "public_key"}
+FIELDS = {
+    services.KeyInUse.code: "public_key",
+    services.KeyRevoked.code: "public_key",
+    services.TokenNameTaken.code: "name",
+}
 
 
 def own_peer(request: PersonRequest, pk: UUID, **also: Any) -> Peer:

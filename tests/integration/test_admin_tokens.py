@@ -253,6 +253,22 @@ def test_revoking_with_its_machines_takes_those_alone(admin, wg0, runner, token)
     assert AuditEvent.objects.filter(action="revoke", reason="leaked").count() == 2
 
 
+def test_nobody_is_asked_about_machines_where_there_are_none(admin, token):
+    path = f"{TOKENS}{token.pk}/revoke/"
+    assert "with_peers" not in admin.get(path).content.decode()
+    assert said(admin.post(path, {"reason": "x", "with_peers": "on"})) == [("success", "Revoked: deploy.")]
+
+
+def test_who_may_revoke_tokens_and_no_devices_leaves_the_devices(wg0, runner, token):
+    rows.machine(runner, wg0, actor=services.Actor(token=token))
+    browser, path = staff("view_apitoken", "revoke_apitoken"), f"{TOKENS}{token.pk}/revoke/"
+    assert "with_peers" not in browser.get(path).content.decode()
+    assert browser.post(path, {"reason": "x", "with_peers": "on"}).status_code == 302
+    token.refresh_from_db()
+    assert token.revoked_at
+    assert not Peer.objects.exclude(revoked_at=None).exists()
+
+
 def test_revoking_takes_its_right(token):
     path = f"{TOKENS}{token.pk}/revoke/"
     browser = staff("view_apitoken", "add_apitoken", "revoke_peer")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from peers import services
@@ -97,6 +97,7 @@ def test_an_account_is_created_with_everything_that_was_said(wg0):
         ((), (HOUR, DAY)),
         (("--default-ttl", "none"), (None, None)),
         (("--default-ttl", "0"), (None, None)),
+        (("--max-ttl", "none"), (HOUR, None)),
         (("--default-ttl", "7 d"), (7 * DAY, 7 * DAY)),
         (("--default-ttl", "60", "--max-ttl", "60"), (timedelta(minutes=1), timedelta(minutes=1))),
     ],
@@ -152,7 +153,9 @@ def test_a_token_is_made_as_it_was_asked_for(runner, capsys):
     made = ApiToken.objects.get()
     assert (made.service_account, made.scopes, made.use_limit) == (runner, [Scope.ENROL, Scope.REVOKE], 5)
     assert abs(made.expires_at - timezone.now() - 3650 * DAY) < timedelta(minutes=1)
-    call_command(*TOKEN)
+    with pytest.raises(CommandError, match="There is a token of that name already"):
+        call_command(*TOKEN)
+    call_command(*TOKEN, "--name", "other")
     made = ApiToken.objects.latest("pk")
     assert (made.scopes, made.use_limit) == ([Scope.ENROL], None)
     assert abs(made.expires_at - timezone.now() - 90 * DAY) < timedelta(minutes=1)

@@ -14,10 +14,12 @@ from django.utils import timezone, translation
 from peers import services
 from peers.models import ApiToken, AuditEvent, Peer, Scope
 from peers.tokens import PREFIX, digest
+from peers.views import tokens as views
 from portal.models import Mail, User
 from tests import rows
 from tests.integration.audit import text
 from tests.integration.pages import HOSTILE, JSON, kept, signed_in
+from tests.integration.test_services import at_once, told
 
 TOKENS = "/accounts/tokens/"
 SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
@@ -66,9 +68,26 @@ def test_a_token_is_shown_once_on_the_answer_and_acts_for_its_maker_alone(client
 def test_the_same_form_sent_again_makes_no_second_token(client):
     client.post(TOKENS, wanted())
     answer = client.post(TOKENS, wanted())
-    assert answer.status_code == 400
-    assert "There is a token of that name already." in text(answer)
+    assert answer.status_code == 409
+    assert "There is a token of that name already." in answer.context["form"].errors["name"][0]
     assert ApiToken.objects.count() == 1
+
+
+def test_of_one_form_sent_several_times_at_once_one_token_comes(alice, builders):
+    for holder in (alice, builders):
+        answers = at_once(8, lambda holder=holder: told(lambda: rows.token(holder, name="laptop")))
+        assert answers.count("TokenNameTaken") == 7
+    assert ApiToken.objects.count() == 2
+
+
+def test_a_token_that_acts_is_on_the_page_however_many_there_were_since(client, alice, monkeypatch):
+    rows.token(alice, name="the oldest")
+    monkeypatch.setattr(views, "LISTED", 3)
+    for _ in range(4):
+        services.revoke_token(actor=services.Actor(), token=rows.token(alice)[0], at=timezone.now())
+    page = client.get(TOKENS)
+    assert [line.token.name for line in page.context["lines"]] == ["the oldest"]
+    assert len(page.context["former"]) == 2
 
 
 @pytest.mark.parametrize(

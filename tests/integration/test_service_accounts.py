@@ -154,7 +154,7 @@ def test_a_revoked_token_stays_so_and_says_by_whom(root, alice, builders):
     assert (token.revoked_at, token.revoked_by) == (AT, root)
     event = AuditEvent.objects.latest("pk")
     assert (event.action, event.reason, event.service_account) == ("revoke_token", "leaked", builders)
-    assert event.old == {"name": "script", "token": token.beginning}
+    assert event.old == {"name": token.name, "token": token.beginning}
 
 
 @pytest.fixture

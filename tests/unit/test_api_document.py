@@ -20,6 +20,7 @@ ELSEWHERE = (
     services.LinkInvalid,
     services.NotOwner,
     services.TokenLimit,
+    services.TokenNameTaken,
     services.TokenTooLong,
 )
 NOT_OF_THE_API = {refused.code for refused in ELSEWHERE}

@@ -1,6 +1,6 @@
 """`manage.py create_account NAME …`: let machines of a team enrol by themselves."""
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from datetime import timedelta
 from ipaddress import ip_network
 from shlex import quote
@@ -38,7 +38,10 @@ class Command(BaseCommand):
             help="how long a machine stays; none: until it is revoked",
         )
         parser.add_argument(
-            "--max-ttl", type=lasting, help="the longest that a machine may ask for; left out: a day, or none"
+            "--max-ttl",
+            type=lasting,
+            default=SUPPRESS,
+            help="the longest that a machine may ask for; none: ten years; left out: a day, or none",
         )
         parser.add_argument(
             "--idle-after", type=lasting, help="ends a machine without a handshake for so long"
@@ -54,8 +57,8 @@ class Command(BaseCommand):
 
     def handle(self, *, name: str, team: str, interfaces: list[str], **options: Any) -> None:
         settings = {column: options[column] for column in services.ACCOUNT_SETTINGS if column in options}
-        if options["max_ttl"] is None and options["default_ttl"] is not None:
-            settings["max_ttl"] = max(DAY, options["default_ttl"])
+        usual = options["default_ttl"]
+        settings.setdefault("max_ttl", max(DAY, usual) if usual else None)
         try:
             account = ServiceAccount(name=_name(name), team=_name(team), **settings)
             account.full_clean()

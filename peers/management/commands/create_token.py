@@ -41,10 +41,13 @@ class Command(BaseCommand):
             raise CommandError(f"a token lasts from 1 to {longest} days")
         if use_limit is not None and not 1 <= use_limit <= MOST_USES:
             raise CommandError(f"a use limit is a number from 1 to {MOST_USES}")
-        token, text = services.make_token(
-            actor=services.Actor(), holder=holder, name=_name(name), scopes=options["scopes"] or [Scope.ENROL],
-            at=at, expires_at=at + timedelta(days=expires_days), use_limit=use_limit,
-        )  # fmt: skip
+        try:
+            token, text = services.make_token(
+                actor=services.Actor(), holder=holder, name=_name(name), scopes=options["scopes"] or [Scope.ENROL],
+                at=at, expires_at=at + timedelta(days=expires_days), use_limit=use_limit,
+            )  # fmt: skip
+        except services.TokenNameTaken as refused:
+            raise CommandError(str(refused)) from None
         self.stderr.write(
             f"{token} of {holder} ends at {token.expires_at:%Y-%m-%d %H:%M} UTC. This is it, shown this once:"
         )
