@@ -54,7 +54,7 @@ def _page(
     back = reverse("admin:peers_serviceaccount_change", args=[account.pk])
     context = {
         **site.each_context(request),
-        "title": _("Make a token"),
+        "title": _("The new token") if name == "made" else _("Make a token"),
         "opts": ServiceAccount._meta,  # noqa: SLF001  # Django's documented API
         "account": account,
         "back": back if sees_account else reverse("admin:index"),

@@ -32,7 +32,7 @@ SENTENCES = {
 api = DescribedAPI(
     title="Latchkey",
     version=__version__,
-    description="Enrol machines on a WireGuard interface, renew and revoke them. docs/api.md explains each error.",
+    description="Enrol machines on a WireGuard interface, renew and revoke them. An error has a code for programs and a sentence that says what is wrong.",
     urls_namespace="api",
     parser=StrictParser(),
 )

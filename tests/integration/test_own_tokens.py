@@ -65,6 +65,13 @@ def test_a_token_is_shown_once_on_the_answer_and_acts_for_its_maker_alone(client
     assert secret not in str(list(Mail.objects.values())) + str(list(AuditEvent.objects.values()))
 
 
+def test_what_a_token_is_for_is_a_click_away(client):
+    page = client.post(TOKENS, wanted()).content.decode()
+    for address in ("/api/v1/docs", "/enrol.sh"):
+        assert f'href="{address}"' in page
+        assert client.get(address).status_code == 200
+
+
 def test_the_same_form_sent_again_makes_no_second_token(client):
     client.post(TOKENS, wanted())
     answer = client.post(TOKENS, wanted())
