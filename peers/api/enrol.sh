@@ -319,11 +319,11 @@ no_portal() {
 }
 
 refused() {
-    word=$(one error.code '[a-z_]{1,40}') || word=http_$status
-    sentence=$(field error.message | head -n 1)
-    case $status in
-        429 | 5??) fail $AGAIN "$word" "The portal cannot do it now: ${sentence:-$status} ($word)" ;;
-        4??) fail $REFUSED "$word" "The portal refuses: ${sentence:-$status} ($word)" ;;
+    word=$(one error.code '[a-z_]{1,40}') || word=''
+    sentence="$(field error.message | head -n 1) (${word:-$status})"
+    case "$status $word" in
+        429* | 5* | '409 pool_exhausted') fail $AGAIN "${word:-http_$status}" "The portal cannot do it now: $sentence" ;;
+        4*' '?*) fail $REFUSED "$word" "The portal refuses: $sentence" ;;
         *) no_portal "it answers with $status" ;;
     esac
 }
@@ -747,8 +747,8 @@ revoke() {
     matches "$id" "$UUID" || find_id
     if [ "$id" ]; then
         ask DELETE "/api/v1/peers/$id" 15
-        case $status in
-            204 | 404) ;; # of 404: the portal has forgotten it, or it was never this token's
+        case "$status $(field error.code)" in
+            204* | '404 not_found') ;; # the second: the portal has forgotten it, or it was never this token's
             *) refused ;;
         esac
     fi

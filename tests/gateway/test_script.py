@@ -234,7 +234,7 @@ def test_settings_of_curls_user_change_nothing(script, portal, tmp_path):
 
 REFUSALS = [
     (400, "ttl_too_long", 3), (401, "token_invalid", 3), (403, "scope_missing", 3), (404, "interface_unknown", 3),
-    (409, "peer_limit", 3), (429, "too_many_requests", 4), (503, "unavailable", 4), (500, "server_error", 4),
+    (409, "peer_limit", 3), (409, "pool_exhausted", 4), (429, "too_many_requests", 4), (503, "unavailable", 4), (500, "server_error", 4),
 ]  # fmt: skip
 
 
@@ -246,6 +246,17 @@ def test_a_refusal_has_its_exit_code_and_writes_no_configuration(script, portal,
     assert (said["error"]["code"], said["exit"]) == (word, code)
     assert 'Say "please"... ?[2J?\\' in said["error"]["message"]
     assert set(script.files()) == {script.key.name}
+
+
+@ON_DASH
+@pytest.mark.parametrize("status", [400, 403, 404, 421])
+def test_a_refusal_that_is_not_the_portals_own_is_none(script, portal, status):
+    script.run("enrol")
+    before = script.files()
+    for verb in ("enrol", "renew", "down"):
+        portal.next.append((status, lambda _: b"<html><body>default backend</body></html>"))
+        script.run(verb, code=7)
+    assert script.files() == before
 
 
 def test_a_portal_that_cannot_be_reached_is_told_from_one_that_refuses(script, portal):
@@ -408,7 +419,17 @@ def test_down_revokes_and_forgets_and_needs_nothing_the_second_time(script, port
     assert script.run("down", "--json")["revoked"] is False
 
 
-@pytest.mark.parametrize(("status", "word", "code"), [(403, "scope_missing", 3), (503, "unavailable", 4)])
+def test_what_the_portal_knows_no_more_is_forgotten_too(script, portal):
+    script.run("enrol")
+    portal.will_refuse(404, "not_found")
+    assert script.run("down", "--json")["revoked"] is True
+    assert script.files() == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "code"),
+    [(403, "scope_missing", 3), (404, "interface_unknown", 3), (503, "unavailable", 4)],
+)
 def test_what_could_not_be_revoked_is_not_forgotten(script, portal, status, word, code):
     script.run("enrol")
     before = script.files()
