@@ -493,8 +493,9 @@ told_place() {
 
 # --- up ---
 
-# Where everything goes through the tunnel: the mark of WireGuard's own packets, and the table of all others.
-MARK=27755
+# Where everything goes through the tunnel: the mark of WireGuard's own packets, and the table of all others with the
+# priority of the rule that leads there, after the one that asks the main table.
+MARK=27755 BEFORE=27754
 
 up() {
     need wg ip
@@ -588,30 +589,39 @@ has_everything() {
     esac
 }
 
+# A route that stood before goes on standing behind this one, and is used again once the interface is gone.
 route() {
     case $1 in
         */0) route_everything "$(family "$1")" "$1" ;;
-        *) must ip "$(family "$1")" route replace "$1" dev "$name" ;;
+        *:*) must ip -6 route replace "$1" dev "$name" metric 1 ;;
+        *) has_route "$1" || must ip -4 route prepend "$1" dev "$name" ;;
     esac
 }
 
+has_route() {
+    [ "$(ip -4 route show "$1" dev "$name")" ]
+}
+
 # As wg-quick(8) does: all but WireGuard's own packets, and but what the main table knows better than by its default.
+# Each tunnel has a route of its own in the table, with its interface's number as the metric.
 route_everything() {
-    must ip "$1" route replace "$2" dev "$name" table $MARK
-    if [ "$1" = -4 ]; then { echo 1 >/proc/sys/net/ipv4/conf/all/src_valid_mark; } 2>/dev/null || :; fi
-    if has_rules "$1"; then return; fi
-    must ip "$1" rule add not fwmark $MARK table $MARK
-    must ip "$1" rule add table main suppress_prefixlength 0
+    link=$(ip -o link show dev "$name")
+    must ip "$1" route replace "$2" dev "$name" table $MARK metric "${link%%:*}"
+    has_rule "$1" $BEFORE || must ip "$1" rule add pref $BEFORE table main suppress_prefixlength 0
+    has_rule "$1" $MARK || must ip "$1" rule add pref $MARK not fwmark $MARK table $MARK
 }
 
-has_rules() {
-    ip "$1" rule show 2>/dev/null | grep -q "lookup $MARK"
+# has_rule FAMILY PRIORITY
+has_rule() {
+    ip "$1" rule show 2>/dev/null | grep -q "^$2:"
 }
 
+# The rules are those of all tunnels whose routes are in the table, so they go with the last of these.
 remove_rules() {
-    if ! has_rules "$1"; then return; fi
-    must ip "$1" rule delete not fwmark $MARK table $MARK
-    must ip "$1" rule delete table main suppress_prefixlength 0
+    if [ "$(ip "$1" route show table $MARK 2>/dev/null)" ]; then return; fi
+    for priority in $MARK $BEFORE; do
+        if has_rule "$1" "$priority"; then must ip "$1" rule delete pref "$priority"; fi
+    done
 }
 
 # Take off what an earlier configuration left: its networks are those that the interface still lets in.
@@ -621,10 +631,15 @@ remove_stale() {
     done
     for network in $(wg show "$name" allowed-ips | awk '{ for (i = 2; i <= NF; i++) print $i }' | other_than AllowedIPs); do
         case $network in
-            */0) remove_rules "$(family "$network")" ;;
+            */0) remove_everything "$(family "$network")" "$network" ;;
             *.*/* | *:*/*) ip "$(family "$network")" route delete "$network" dev "$name" 2>/dev/null || : ;;
         esac
     done
+}
+
+remove_everything() {
+    ip "$1" route delete "$2" dev "$name" table $MARK 2>/dev/null || :
+    remove_rules "$1"
 }
 
 other_than() {
@@ -736,8 +751,7 @@ plan_down() {
 }
 
 drop_link() {
-    if ! link_is_ours; then return; fi
-    must ip link delete dev "$name"
+    if link_is_ours; then must ip link delete dev "$name"; fi
     remove_rules -4
     remove_rules -6
 }
