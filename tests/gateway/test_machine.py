@@ -293,6 +293,18 @@ def test_a_sidecar_renews_on_and_gives_its_place_back_when_it_is_told_to_end(run
     running.eventually(lambda: state(peer) == State.REVOKED)
 
 
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_two_at_once_are_as_good_as_one(running, script, machine, token, verb):
+    for before in (["enrol"], ["enrol", "up"]):
+        for word in before:
+            script.run(word, "--token-file", str(token))
+        started = [
+            machine.namespace.popen(*script.command(verb, "--token-file", str(token))) for _ in range(3)
+        ]
+        assert [process.wait(20) for process in started] == [0, 0, 0]
+        script.run("down", "--token-file", str(token))
+
+
 def test_the_file_is_the_one_that_the_portal_itself_writes(running, wg0, script, machine, token):
     wg0.use_preshared_keys, wg0.dns = True, ["10.77.0.1", "fd00:77::1"]
     wg0.save(update_fields=["use_preshared_keys", "dns"])
