@@ -1,6 +1,6 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
-# Needs wg and curl; up and down need ip too. `sh enrol.sh --help` says how.
+# Needs wg, curl and flock; up and down need ip too. `sh enrol.sh --help` says how.
 set -euf
 umask 077
 export LC_ALL=C
@@ -39,7 +39,6 @@ END
 }
 
 main() {
-    tidy_up_at_the_end
     options "$@"
     case $verb in
         enrol) enrol ;;
@@ -49,17 +48,10 @@ main() {
     esac
 }
 
-# A file that is half written may hold the key.
-tidy_up_at_the_end() {
-    trap 'rm -f ${temporary:+"$temporary"}' EXIT
-    trap 'exit 143' TERM
-    trap 'exit 130' INT
-}
-
 # --- What is asked for, and what is said ---
 
 options() {
-    verb=enrol name=latchkey dir=/etc/wireguard token='' token_file=${LATCHKEY_TOKEN_FILE:-} temporary=''
+    verb=enrol name=latchkey dir=/etc/wireguard token='' token_file=${LATCHKEY_TOKEN_FILE:-}
     peer_name='' interface='' ttl='' wait=10 every='' new_key='' down_after='' json='' dry_run=''
     case ${1:-} in
         enrol | up | renew | down) verb=$1 && shift ;;
@@ -113,7 +105,7 @@ check_options() {
         /*) ;;
         *) wrong '--dir is an absolute path.' ;;
     esac
-    conf_file=$dir/$name.conf key_file=$dir/$name.enrol.key peer_file=$dir/$name.enrol.peer
+    conf_file=$dir/$name.conf key_file=$dir/$name.enrol.key peer_file=$dir/$name.enrol.peer new_file=$dir/$name.enrol.new
 }
 
 wrong() {
@@ -185,6 +177,7 @@ matches() {
 ask() {
     # The token goes by a pipe: whoever lists the processes sees arguments.
     answer=$(
+        exec 9<&- # curl may outlive the script that was told to end
         {
             printf 'header = "Authorization: Bearer %s"\n' "$token" |
                 curl -q -g -sS --proto "=${PORTAL%%:*}" --connect-timeout 10 --max-time "$3" -K - -X "$1" \
@@ -319,11 +312,11 @@ no_portal() {
 }
 
 refused() {
-    word=$(one error.code '[a-z_]{1,40}') || word=http_$status
-    sentence=$(field error.message | head -n 1)
-    case $status in
-        429 | 5??) fail $AGAIN "$word" "The portal cannot do it now: ${sentence:-$status} ($word)" ;;
-        4??) fail $REFUSED "$word" "The portal refuses: ${sentence:-$status} ($word)" ;;
+    word=$(one error.code '[a-z_]{1,40}') || word=''
+    sentence="$(field error.message | head -n 1) (${word:-$status})"
+    case "$status $word" in
+        429* | 5* | '409 pool_exhausted') fail $AGAIN "${word:-http_$status}" "The portal cannot do it now: $sentence" ;;
+        4*' '?*) fail $REFUSED "$word" "The portal refuses: $sentence" ;;
         *) no_portal "it answers with $status" ;;
     esac
 }
@@ -367,8 +360,6 @@ conf_is_current() {
 keep() {
     if ! conf_is_current; then store "$conf_file" "$(conf)"; fi
     store "$peer_file" "id $id${NEW_LINE}expires_at $expires_at${NEW_LINE}interface $interface${NEW_LINE}ttl $ttl"
-    # The key goes first when all is forgotten, so what was written since is to go too.
-    if [ ! -s "$key_file" ]; then forget && not_enrolled; fi
 }
 
 kept() {
@@ -377,27 +368,27 @@ kept() {
 
 # store FILE TEXT: all of it or nothing, for its owner's eyes.
 store() {
-    { temporary=$(mktemp "$1.XXXXXX") && printf '%s\n' "$2" >"$temporary" && mv -f "$temporary" "$1"; } ||
-        fail $HERE files "$1 cannot be written."
-    temporary=''
+    { printf '%s\n' "$2" >"$new_file" && mv -f "$new_file" "$1"; } || fail $HERE files "$1 cannot be written."
+}
+
+# One at a time in DIR: another waits, and finds what this one did. The kernel lets it go on however this one ends.
+alone() {
+    if [ "$dry_run" ] || [ ! -d "$dir" ]; then return; fi
+    [ -r "$dir" ] || fail $HERE files "$dir cannot be read: that takes root."
+    exec 9<"$dir"
+    flock 9 || fail $HERE files "$dir cannot be locked."
+    rm -f "$new_file" # what one left that was killed, and it may hold the key
 }
 
 make_key() {
     if [ -e "$conf_file" ] && [ ! -e "$key_file" ]; then
         fail $HERE not_ours "$conf_file is there already and not of this script's making: choose another --name."
     fi
-    if [ ! -s "$key_file" ]; then new_key_file; fi
+    if [ ! -s "$key_file" ]; then # empty: a power cut's
+        private_key=$(wg genkey) || fail $HERE files 'wg makes no key.'
+        store "$key_file" "$private_key"
+    fi
     read_key
-}
-
-# Two at once use one key: who links first makes it. An empty file is what a crash left.
-new_key_file() {
-    if [ -e "$key_file" ] && [ ! -s "$key_file" ]; then rm -f "$key_file"; fi
-    { mkdir -p "$dir" && temporary=$(mktemp "$key_file.XXXXXX") && wg genkey >"$temporary"; } ||
-        fail $HERE files "$dir cannot be written, or wg makes no key."
-    ln "$temporary" "$key_file" 2>/dev/null || [ -s "$key_file" ] || fail $HERE files "$key_file cannot be written."
-    rm -f "$temporary"
-    temporary=''
 }
 
 read_key() {
@@ -410,8 +401,9 @@ not_enrolled() {
     fail $HERE not_enrolled "This machine is not enrolled as $name: run enrol first."
 }
 
+# The key goes last: while it is there, all of this can be done again.
 forget() {
-    rm -f "$key_file" "$conf_file" "$peer_file" || fail $HERE files "The files in $dir cannot be deleted."
+    { rm -f "$conf_file" "$peer_file" && rm -f "$key_file"; } || fail $HERE files "The files in $dir cannot be deleted."
 }
 
 # A file is read each time, since it may be changed while renew goes on; standard input once.
@@ -436,12 +428,14 @@ need() {
 # --- enrol ---
 
 enrol() {
-    need wg curl
+    need wg curl flock
     read_token
     if [ "$dry_run" ]; then
         plan_enrol
         return
     fi
+    mkdir -p "$dir" || fail $HERE files "$dir cannot be made."
+    alone
     make_key
     take_place
     told_place
@@ -493,11 +487,13 @@ told_place() {
 
 # --- up ---
 
-# Where everything goes through the tunnel: the mark of WireGuard's own packets, and the table of all others.
-MARK=27755
+# Where everything goes through the tunnel: the mark of WireGuard's own packets, and the table of all others with the
+# priority of the rule that leads there, after the one that asks the main table.
+MARK=27755 BEFORE=27754
 
 up() {
-    need wg ip
+    need wg ip flock
+    alone
     [ -s "$conf_file" ] || not_enrolled
     read_key
     if [ "$dry_run" ]; then
@@ -535,7 +531,7 @@ make_link() {
     if ip link add dev "$name" type wireguard 2>/dev/null; then return; fi
     command -v wireguard-go >/dev/null ||
         fail $NO_TOOL no_tool "The kernel makes no WireGuard interface here, and wireguard-go is not installed."
-    LOG_LEVEL='' wireguard-go "$name" </dev/null >/dev/null 2>&1 ||
+    LOG_LEVEL='' wireguard-go "$name" </dev/null >/dev/null 2>&1 9<&- ||
         fail $HERE interface "The interface $name cannot be made: that takes root, or CAP_NET_ADMIN and /dev/net/tun."
 }
 
@@ -588,30 +584,39 @@ has_everything() {
     esac
 }
 
+# A route that stood before goes on standing behind this one, and is used again once the interface is gone.
 route() {
     case $1 in
         */0) route_everything "$(family "$1")" "$1" ;;
-        *) must ip "$(family "$1")" route replace "$1" dev "$name" ;;
+        *:*) must ip -6 route replace "$1" dev "$name" metric 1 ;;
+        *) has_route "$1" || must ip -4 route prepend "$1" dev "$name" ;;
     esac
 }
 
+has_route() {
+    [ "$(ip -4 route show "$1" dev "$name")" ]
+}
+
 # As wg-quick(8) does: all but WireGuard's own packets, and but what the main table knows better than by its default.
+# Each tunnel has a route of its own in the table, with its interface's number as the metric.
 route_everything() {
-    must ip "$1" route replace "$2" dev "$name" table $MARK
-    if [ "$1" = -4 ]; then { echo 1 >/proc/sys/net/ipv4/conf/all/src_valid_mark; } 2>/dev/null || :; fi
-    if has_rules "$1"; then return; fi
-    must ip "$1" rule add not fwmark $MARK table $MARK
-    must ip "$1" rule add table main suppress_prefixlength 0
+    link=$(ip -o link show dev "$name")
+    must ip "$1" route replace "$2" dev "$name" table $MARK metric "${link%%:*}"
+    has_rule "$1" $BEFORE || must ip "$1" rule add pref $BEFORE table main suppress_prefixlength 0
+    has_rule "$1" $MARK || must ip "$1" rule add pref $MARK not fwmark $MARK table $MARK
 }
 
-has_rules() {
-    ip "$1" rule show 2>/dev/null | grep -q "lookup $MARK"
+# has_rule FAMILY PRIORITY
+has_rule() {
+    ip "$1" rule show 2>/dev/null | grep -q "^$2:"
 }
 
+# The rules are those of all tunnels whose routes are in the table, so they go with the last of these.
 remove_rules() {
-    if ! has_rules "$1"; then return; fi
-    must ip "$1" rule delete not fwmark $MARK table $MARK
-    must ip "$1" rule delete table main suppress_prefixlength 0
+    if [ "$(ip "$1" route show table $MARK 2>/dev/null)" ]; then return; fi
+    for priority in $MARK $BEFORE; do
+        if has_rule "$1" "$priority"; then must ip "$1" rule delete pref "$priority"; fi
+    done
 }
 
 # Take off what an earlier configuration left: its networks are those that the interface still lets in.
@@ -621,10 +626,15 @@ remove_stale() {
     done
     for network in $(wg show "$name" allowed-ips | awk '{ for (i = 2; i <= NF; i++) print $i }' | other_than AllowedIPs); do
         case $network in
-            */0) remove_rules "$(family "$network")" ;;
+            */0) remove_everything "$(family "$network")" "$network" ;;
             *.*/* | *:*/*) ip "$(family "$network")" route delete "$network" dev "$name" 2>/dev/null || : ;;
         esac
     done
+}
+
+remove_everything() {
+    ip "$1" route delete "$2" dev "$name" table $MARK 2>/dev/null || :
+    remove_rules "$1"
 }
 
 other_than() {
@@ -634,7 +644,7 @@ other_than() {
 # --- renew ---
 
 renew() {
-    need wg curl
+    need wg curl flock
     read_token
     [ -s "$key_file" ] || not_enrolled
     if [ "$dry_run" ]; then
@@ -651,7 +661,7 @@ renew_on() {
     trap stop TERM INT
     while [ -s "$key_file" ]; do # which down takes away
         code=0
-        (tidy_up_at_the_end && renew_once) &
+        (renew_once) &
         child=$!
         wait "$child" || code=$?
         case $code in
@@ -673,6 +683,7 @@ stop() {
 }
 
 renew_once() {
+    alone
     read_token
     read_key
     [ "$interface" ] || interface=$(kept interface)
@@ -711,7 +722,8 @@ enrol_again() {
 # --- down ---
 
 down() {
-    need wg ip
+    need wg ip flock
+    alone
     if [ ! -s "$key_file" ]; then
         said "There is nothing of $name here." ', "revoked": false'
         return
@@ -736,8 +748,7 @@ plan_down() {
 }
 
 drop_link() {
-    if ! link_is_ours; then return; fi
-    must ip link delete dev "$name"
+    if link_is_ours; then must ip link delete dev "$name"; fi
     remove_rules -4
     remove_rules -6
 }
@@ -747,8 +758,8 @@ revoke() {
     matches "$id" "$UUID" || find_id
     if [ "$id" ]; then
         ask DELETE "/api/v1/peers/$id" 15
-        case $status in
-            204 | 404) ;; # of 404: the portal has forgotten it, or it was never this token's
+        case "$status $(field error.code)" in
+            204* | '404 not_found') ;; # the second: the portal has forgotten it, or it was never this token's
             *) refused ;;
         esac
     fi

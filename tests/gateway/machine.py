@@ -18,10 +18,8 @@ OUTSIDE = "198.51.100.1"  # where machines reach the gateway's namespace, in whi
 PORT = 8000
 URL = f"http://{OUTSIDE}:{PORT}"
 START_WITHIN = 20  # seconds
-OURS = ("wg", "curl", "wireguard-go")
-COMMON = (
-    "awk", "cat", "grep", "head", "ip", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sh", "sleep", "tr", "uname",
-)  # fmt: skip
+OURS = ("wg", "curl", "flock", "wireguard-go")
+COMMON = ("awk", "cat", "grep", "head", "ip", "mkdir", "mv", "rm", "sed", "sh", "sleep", "tr", "uname")
 
 
 def bare(folder: Path, *, busybox: bool = False) -> Path:

@@ -161,25 +161,99 @@ def test_a_changed_network_is_taken_over_at_the_next_renewal(running, wg0, scrip
     assert Peer.objects.get().configured["mtu"] == 1400  # so that nobody is told that its file is old
 
 
-def test_everything_goes_through_the_tunnel_but_its_own_packets(
-    running, wg0, script, machine, token, pinging
-):
+def link_of(machine):
+    (link,) = {word for word in machine.run("ip", "-o", "route", "show", OUTSIDE).split() if "veth" in word}
+    return link
+
+
+@pytest.fixture
+def everything(wg0, machine):
+    """Have everything go through the tunnel; give the link that it goes through otherwise."""
     wg0.client_allowed_ips = ["0.0.0.0/0", "::/0"]
     wg0.save(update_fields=["client_allowed_ips"])
-    (link,) = {word for word in machine.run("ip", "-o", "route", "show", OUTSIDE).split() if "veth" in word}
+    link = link_of(machine)
     machine.run("ip", "route", "replace", "default", "via", OUTSIDE, "dev", link, "onlink")
     machine.run("ip", "route", "delete", OUTSIDE)
+    return link
+
+
+def way_out(machine, to="203.0.113.9"):
+    return re.search(r"dev (\S+)", machine.run("ip", "route", "get", to)).group(1)
+
+
+def rules(machine):
+    return machine.run("ip", "-4", "rule") + machine.run("ip", "-6", "rule")
+
+
+def test_everything_goes_through_the_tunnel_but_its_own_packets(
+    running, everything, script, machine, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")  # as systemd sets it
+    before = rules(machine)
     script.run("enrol", "--token-file", str(token))
     script.run("up")
+    whole = rules(machine)
     script.run("up")
-    assert "dev latchkey" in machine.run("ip", "route", "get", "203.0.113.9")
-    assert "dev latchkey" in machine.run("ip", "route", "get", "2001:db8::9")
-    assert machine.run("ip", "-4", "rule").count("lookup 27755") == 1
+    assert rules(machine) == whole
+    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
     pings = pinging(machine)
     running.eventually(pings.times)
     script.run("down", "--token-file", str(token))
-    assert f"dev {link}" in machine.run("ip", "route", "get", "203.0.113.9")
-    assert machine.run("ip", "rule").count("suppress_prefixlength") == 0
+    assert (way_out(machine), rules(machine)) == (everything, before)
+
+
+def test_giving_one_tunnel_back_leaves_what_goes_through_another(
+    running, wg0, everything, script, machine, token
+):
+    names = ("full", "other", "split")
+    for name in names:
+        if name == "split":
+            wg0.client_allowed_ips = ["10.77.0.0/16"]
+            wg0.save(update_fields=["client_allowed_ips"])
+        script.run("enrol", "--token-file", str(token), "--name", name)
+        script.run("up", "--name", name)
+    left = list(names)
+    for name in ("split", way_out(machine)):
+        left.remove(name)
+        script.run("down", "--token-file", str(token), "--name", name)
+        assert way_out(machine) in left
+    script.run("renew", "--token-file", str(token), "--name", *left)
+    assert way_out(machine) == everything
+
+
+@pytest.mark.parametrize("rule", ["27754", "27755"])
+def test_up_again_makes_whole_what_was_interrupted(running, everything, script, machine, token, rule):
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    whole = rules(machine)
+    machine.run("ip", "-4", "rule", "delete", "pref", rule)
+    script.run("up")
+    assert rules(machine) == whole
+
+
+def test_down_again_ends_what_was_interrupted(running, everything, script, machine, token):
+    before = rules(machine)
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    machine.run("ip", "link", "delete", "latchkey")
+    machine.run("ip", "-6", "rule", "delete", "pref", "27755")
+    script.run("down", "--token-file", str(token))
+    assert rules(machine) == before
+
+
+def test_a_route_that_was_there_is_there_again_after_down(running, wg0, script, machine, token):
+    link, networks = link_of(machine), ["10.0.0.0/8", "fd00::/16"]
+    wg0.client_allowed_ips = networks
+    wg0.save(update_fields=["client_allowed_ips"])
+    for network in networks:
+        machine.run("ip", "route", "add", network, "dev", link)
+    before = machine.run("ip", "route") + machine.run("ip", "-6", "route")
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    script.run("up")
+    assert way_out(machine, "10.1.2.3") == way_out(machine, "fd00:1::1") == "latchkey"
+    script.run("down", "--token-file", str(token))
+    assert machine.run("ip", "route") + machine.run("ip", "-6", "route") == before
 
 
 @ON_BUSYBOX
@@ -217,6 +291,18 @@ def test_a_sidecar_renews_on_and_gives_its_place_back_when_it_is_told_to_end(run
     print(f"ended {time.monotonic() - asked:.2f} s after SIGTERM")
     assert "latchkey" not in machine.run("ip", "link")
     running.eventually(lambda: state(peer) == State.REVOKED)
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_two_at_once_are_as_good_as_one(running, script, machine, token, verb):
+    for before in (["enrol"], ["enrol", "up"]):
+        for word in before:
+            script.run(word, "--token-file", str(token))
+        started = [
+            machine.namespace.popen(*script.command(verb, "--token-file", str(token))) for _ in range(3)
+        ]
+        assert [process.wait(20) for process in started] == [0, 0, 0]
+        script.run("down", "--token-file", str(token))
 
 
 def test_the_file_is_the_one_that_the_portal_itself_writes(running, wg0, script, machine, token):
