@@ -1,7 +1,7 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
 # Needs wg, curl and flock; up and down need ip too. `sh enrol.sh --help` says how.
-set -euf
+set -eu
 umask 077
 export LC_ALL=C
 
@@ -91,7 +91,7 @@ option() {
 }
 
 check_options() {
-    matches "$PORTAL" 'https?://[^"[:space:]]+' || wrong 'Get this script from your portal, at /enrol.sh: it fills in its address.'
+    [ "$PORTAL" ] || wrong 'Get this script from your portal, at /enrol.sh: it fills in its address.'
     matches "$name" "$TUNNEL" || wrong '--name is at most 15 letters, digits and _ = + . -'
     matches "$interface" "($TUNNEL)?" || wrong '--interface is at most 15 letters, digits and _ = + . -'
     matches "$peer_name" '[^"\[:cntrl:]]{0,256}' || wrong '--peer-name holds a character that no name has.'
@@ -180,7 +180,7 @@ ask() {
         exec 9<&- # curl may outlive the script that was told to end
         {
             printf 'header = "Authorization: Bearer %s"\n' "$token" |
-                curl -q -g -sS --proto "=${PORTAL%%:*}" --connect-timeout 10 --max-time "$3" -K - -X "$1" \
+                curl -q -sS --max-time "$3" -K - -X "$1" \
                     -H 'Accept: application/json' -H 'Content-Type: application/json' ${4:+--data-binary "$4"} \
                     -w '\n%{http_code}' "$PORTAL$2" || printf ' %s' "$?"
         } | head -c $LONGEST
@@ -666,8 +666,8 @@ renew_on() {
         wait "$child" || code=$?
         case $code in
             0) pause=$every ;;
-            "$USAGE" | "$NO_TOOL" | "$REFUSED") exit "$code" ;;
-            *) pause=$((every / 10 + 1)) ;;
+            "$REFUSED") exit "$code" ;;
+            *) pause=$((every / 10 + 1)) ;; # also where the token is just being written
         esac
         sleep "$pause" &
         child=$!

@@ -130,6 +130,41 @@ def bytes_received(machine):
     return int(machine.run("wg", "show", "latchkey", "transfer").split()[1])
 
 
+def test_up_configures_an_interface_that_a_crash_left_bare(script, machine, token):
+    script.run("enrol", "--token-file", str(token))
+    make = "ip link add latchkey type wireguard || wireguard-go latchkey </dev/null"
+    machine.run("sh", "-c", f"{{ {make}; }} >/dev/null 2>&1")
+    script.run("up")
+    assert "10.77.0.2/32" in of_interface(machine, "address", "show")
+
+
+def test_an_address_that_the_machine_has_no_more_is_taken_off(script, machine, token):
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    right = of_interface(machine, "address", "show")
+    for stale in ("10.77.0.99/32", "fd00:77::99/128"):
+        machine.run("ip", "address", "add", stale, "dev", "latchkey")
+    script.run("up")
+    assert of_interface(machine, "address", "show") == right
+
+
+def test_a_machine_whose_time_was_over_is_reached_at_once_when_it_comes_back(
+    running, script, machine, token, pinging
+):
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    pings = pinging(machine)
+    running.eventually(pings.times)
+    peer = Peer.objects.get()
+    Peer.objects.update(expires_at=timezone.now())
+    running.eventually(lambda: state(peer) == State.EXPIRED)
+    came_back = time.time()
+    script.run("renew", "--token-file", str(token))
+    assert (
+        first_reply(pings, running, since=came_back) - came_back < 5
+    )  # a session that is kept gives up after 15 s
+
+
 @ON_BUSYBOX
 def test_down_takes_the_interface_away_revokes_and_forgets_and_twice_is_no_error(
     running, script, machine, token
@@ -294,7 +329,13 @@ def test_a_sidecar_renews_on_and_gives_its_place_back_when_it_is_told_to_end(run
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
-def test_two_at_once_are_as_good_as_one(running, script, machine, token, verb):
+def test_two_at_once_are_as_good_as_one(running, script, machine, tools, token, verb):
+    slow, wg = tools / "wg", shutil.which("wg")
+    slow.unlink()
+    slow.write_text(
+        f'#!/bin/sh\nsleep 0.3\nexec {wg} "$@"\n'
+    )  # so that each sees what it would without the others
+    slow.chmod(0o755)
     for before in (["enrol"], ["enrol", "up"]):
         for word in before:
             script.run(word, "--token-file", str(token))

@@ -1,5 +1,8 @@
 """What the portal says: each refusal has its exit code, and nothing goes further that is not what it must be."""
 
+import threading
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -45,6 +48,17 @@ def test_a_refusal_that_is_not_the_portals_own_is_none(script, portal, status):
 def test_a_portal_that_cannot_be_reached_is_told_from_one_that_refuses(script, portal):
     script.path.write_text(filled_in(f"http://127.0.0.1:{free_port()}"))
     assert script.run("--json", code=4)["error"]["code"] == "unreachable"
+
+
+@pytest.mark.long  # it waits for as long as the script does
+def test_a_portal_that_falls_silent_is_waited_for_a_quarter_of_a_minute(script, portal):
+    script.run("enrol")
+    silent = threading.Event()
+    portal.answer = lambda _: silent.wait(60) and (204, b"")
+    asked = time.monotonic()
+    script.run("renew", code=4)
+    assert 14 < time.monotonic() - asked < 30
+    silent.set()
 
 
 def test_an_answer_that_breaks_off_is_none(script, portal):
