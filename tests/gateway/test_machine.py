@@ -332,9 +332,8 @@ def test_a_sidecar_renews_on_and_gives_its_place_back_when_it_is_told_to_end(run
 def test_two_at_once_are_as_good_as_one(running, script, machine, tools, token, verb):
     slow, wg = tools / "wg", shutil.which("wg")
     slow.unlink()
-    slow.write_text(
-        f'#!/bin/sh\nsleep 0.3\nexec {wg} "$@"\n'
-    )  # so that each sees what it would without the others
+    # So that what each has seen is true no more when it acts, if the others do so too.
+    slow.write_text(f'#!/bin/sh\n{wg} "$@"; code=$?; sleep 0.3; exit $code\n')
     slow.chmod(0o755)
     for before in (["enrol"], ["enrol", "up"]):
         for word in before:
