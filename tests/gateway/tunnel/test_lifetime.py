@@ -1,11 +1,14 @@
 """From enrolling to giving back: a machine is reached while its time lasts, and no longer."""
 
+import io
 import re
+import shlex
 import shutil
 import time
 from datetime import datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from peers.models import Peer
@@ -115,6 +118,20 @@ def test_the_file_is_the_one_that_the_portal_itself_writes(running, wg0, script,
     )
     script.run("renew", "--token-file", str(token))
     assert "PresharedKey" in machine.run("cat", "/etc/wireguard/latchkey.conf")
+
+
+def test_the_token_of_the_documentation_does_for_the_whole_script(running, script, tmp_path):
+    commands = re.findall(
+        r"^manage\.py (create_.+?)(?: > token)?$", (ROOT / "docs" / "machines.md").read_text(), re.MULTILINE
+    )
+    assert [line.split()[0] for line in commands] == ["create_account", "create_token"]
+    for line in commands:
+        printed = io.StringIO()
+        call_command(*shlex.split(line), stdout=printed, stderr=io.StringIO())
+    token = tmp_path / "documented"
+    token.write_text(printed.getvalue())
+    for verb in ("enrol", "up", "renew", "down"):
+        script.run(verb, "--token-file", str(token))
 
 
 def test_a_script_from_before_works_with_its_address_and_its_token_changed(
