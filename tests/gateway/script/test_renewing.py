@@ -30,6 +30,19 @@ def test_what_has_ended_meanwhile_is_enrolled_again_with_its_key(script, portal,
     assert portal.asked[-1].body == portal.asked[0].body
 
 
+@pytest.mark.parametrize("words", [[], ["--interface=wg0"]])
+def test_a_key_stays_on_its_interface_whatever_the_usual_one_is_by_then(script, portal, words):
+    script.run("enrol", *words)
+    script.run("enrol")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
+    portal.will_refuse(404, "not_found")
+    script.run("renew")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
+    portal.will_refuse(409, "key_revoked")
+    script.run("enrol", "--new-key")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
+
+
 def test_after_a_lost_answer_the_same_key_is_enrolled(script, portal):
     portal.headers = {"Content-Length": "100000"}
     script.run("enrol", code=4)
