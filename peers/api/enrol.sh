@@ -1,7 +1,7 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
 # Needs wg, curl and flock; up and down need ip too. `sh enrol.sh --help` says how.
-set -euf
+set -eu
 umask 077
 export LC_ALL=C
 
@@ -53,6 +53,9 @@ main() {
 options() {
     verb=enrol name=latchkey dir=/etc/wireguard token='' token_file=${LATCHKEY_TOKEN_FILE:-}
     peer_name='' interface='' ttl='' wait=10 every='' new_key='' down_after='' json='' dry_run=''
+    for word in "$@"; do # first, since what is wrong before it is to be told in JSON too
+        if [ "$word" = --json ]; then json=yes; fi
+    done
     case ${1:-} in
         enrol | up | renew | down) verb=$1 && shift ;;
     esac
@@ -60,7 +63,7 @@ options() {
         case $1 in
             --new-key) new_key=yes && shift ;;
             --down) down_after=yes && shift ;;
-            --json) json=yes && shift ;;
+            --json) shift ;;
             --dry-run) dry_run=yes && shift ;;
             --help) help && exit 0 ;;
             --*=*) unfolded=${1#*=} option=${1%%=*} && shift && set -- "$option" "$unfolded" "$@" ;;
@@ -91,7 +94,7 @@ option() {
 }
 
 check_options() {
-    matches "$PORTAL" 'https?://[^"[:space:]]+' || wrong 'Get this script from your portal, at /enrol.sh: it fills in its address.'
+    [ "$PORTAL" ] || wrong 'Get this script from your portal, at /enrol.sh: it fills in its address.'
     matches "$name" "$TUNNEL" || wrong '--name is at most 15 letters, digits and _ = + . -'
     matches "$interface" "($TUNNEL)?" || wrong '--interface is at most 15 letters, digits and _ = + . -'
     matches "$peer_name" '[^"\[:cntrl:]]{0,256}' || wrong '--peer-name holds a character that no name has.'
@@ -155,13 +158,16 @@ NUMBER='[1-9][0-9]{0,8}'
 TUNNEL='[a-zA-Z0-9_=+][a-zA-Z0-9_=+.-]{0,14}'
 KEY='[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]='
 UUID='[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'
-MOMENT='[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?Z'
+MOMENT='[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?Z'
 BYTE='(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])'
 IPV4="$BYTE(\\.$BYTE){3}"
-IPV6='[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}'
+H='[0-9A-Fa-f]{1,4}'
+IPV6="(($H:){7}$H|($H:){1,7}:|($H:){1,6}:$H|($H:){1,5}(:$H){2}|($H:){1,4}(:$H){3}|($H:){1,3}(:$H){4}|($H:){1,2}(:$H){5}\
+|$H:(:$H){6}|:(:$H){1,7}|::)"
+LABEL='[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
 ADDRESS="($IPV4|$IPV6)"
 NETWORK="($IPV4/(3[0-2]|[12]?[0-9])|$IPV6/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))"
-ENDPOINT="($IPV4|\\[$IPV6\\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252}):[1-9][0-9]{0,4}"
+ENDPOINT="($LABEL(\\.$LABEL)*|\\[$IPV6\\]):[1-9][0-9]{0,4}"
 
 # matches VALUE PATTERN: all of it, and it is one line.
 matches() {
@@ -180,7 +186,7 @@ ask() {
         exec 9<&- # curl may outlive the script that was told to end
         {
             printf 'header = "Authorization: Bearer %s"\n' "$token" |
-                curl -q -g -sS --proto "=${PORTAL%%:*}" --connect-timeout 10 --max-time "$3" -K - -X "$1" \
+                curl -q -sS --max-time "$3" -K - -X "$1" \
                     -H 'Accept: application/json' -H 'Content-Type: application/json' ${4:+--data-binary "$4"} \
                     -w '\n%{http_code}' "$PORTAL$2" || printf ' %s' "$?"
         } | head -c $LONGEST
@@ -359,7 +365,7 @@ conf_is_current() {
 
 keep() {
     if ! conf_is_current; then store "$conf_file" "$(conf)"; fi
-    store "$peer_file" "id $id${NEW_LINE}expires_at $expires_at${NEW_LINE}interface $interface${NEW_LINE}ttl $ttl"
+    store "$peer_file" "id $id${NEW_LINE}expires_at $expires_at${NEW_LINE}interface $on${NEW_LINE}ttl $ttl"
 }
 
 kept() {
@@ -463,7 +469,9 @@ take_place() {
     keep
 }
 
+# The interface is named again, since the key is taken on that one only, and another may have become the usual one.
 ask_place() {
+    [ "$interface" ] || interface=$(kept interface)
     ask POST "/api/v1/peers?wait=$wait" $((wait + 15)) "$(wish)"
 }
 
@@ -666,8 +674,8 @@ renew_on() {
         wait "$child" || code=$?
         case $code in
             0) pause=$every ;;
-            "$USAGE" | "$NO_TOOL" | "$REFUSED") exit "$code" ;;
-            *) pause=$((every / 10 + 1)) ;;
+            "$REFUSED") exit "$code" ;;
+            *) pause=$((every / 10 + 1)) ;; # also where the token is just being written
         esac
         sleep "$pause" &
         child=$!
@@ -686,7 +694,6 @@ renew_once() {
     alone
     read_token
     read_key
-    [ "$interface" ] || interface=$(kept interface)
     [ "$ttl" ] || ttl=$(kept ttl)
     id=$(kept id)
     if ! matches "$id" "$UUID"; then
@@ -765,13 +772,13 @@ revoke() {
     fi
 }
 
-# The answer that told it was lost. The same key again has the same answer, and one that is refused has no place.
+# The answer that told it was lost. The same key again has the same answer, and one that these refuse has no place.
 find_id() {
     wait=0
     ask_place
-    case $status in
-        200 | 201) id=$(one id "$UUID") || no_portal id ;;
-        409) id='' ;;
+    case "$status $(field error.code)" in
+        20[01]*) id=$(one id "$UUID") || no_portal id ;;
+        '409 key_revoked' | '409 peer_limit' | '409 pool_exhausted') id='' ;;
         *) refused ;;
     esac
 }

@@ -108,10 +108,10 @@ class Script:
     """The script on a machine; what it prints is JSON."""
 
     def __init__(self, machine: Machine, path: Path) -> None:
-        self._machine, self._path = machine, path
+        self._machine, self.path = machine, path
 
     def command(self, *words: str) -> tuple[str, ...]:
-        return self._machine.bare_command("sh", str(self._path), *words, "--json")
+        return self._machine.bare_command("sh", str(self.path), *words, "--json")
 
     def run(self, *words: str, code: int = 0, **options: Any) -> dict[str, Any]:
         """Run it, expect that exit code, and return the last object that it prints."""

@@ -55,7 +55,7 @@ class Renewing:
     def __init__(self, script, *words):
         self.process = subprocess.Popen(
             script.command("renew", "--every=1", *words), env=script.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def __enter__(self):
@@ -64,6 +64,7 @@ class Renewing:
     def __exit__(self, *error):
         self.process.kill()
         self.process.wait()
+        self.process.stderr.close()
 
 
 def eventually(holds, within=20):

@@ -1,5 +1,8 @@
 """What the portal says: each refusal has its exit code, and nothing goes further that is not what it must be."""
 
+import threading
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,6 +50,17 @@ def test_a_portal_that_cannot_be_reached_is_told_from_one_that_refuses(script, p
     assert script.run("--json", code=4)["error"]["code"] == "unreachable"
 
 
+@pytest.mark.long  # it waits for as long as the script does
+def test_a_portal_that_falls_silent_is_waited_for_a_quarter_of_a_minute(script, portal):
+    script.run("enrol")
+    silent = threading.Event()
+    portal.answer = lambda _: silent.wait(60) and (204, b"")
+    asked = time.monotonic()
+    script.run("renew", code=4)
+    assert 14 < time.monotonic() - asked < 30
+    silent.set()
+
+
 def test_an_answer_that_breaks_off_is_none(script, portal):
     portal.headers = {"Content-Length": "100000"}
     script.run("enrol", code=4)
@@ -59,13 +73,13 @@ HOSTILE = {
     "interface": ["", "wg0;reboot", "-x", "x" * 16, None],
     "addresses": [
         [], None, "", ["10.77.0.2"], ["10.77.0.256/32"], ["10.77.0.2/33"], ["10.77.0.2/32\nPostUp = reboot"],
-        ["10.77.0.2/32", "$(reboot)"], ["10.77.0.2/32 "], ["fd00::2/129"], ["fe80::1%x/64"], [["10.77.0.2/32", "x"]],
+        ["10.77.0.2/32", "$(reboot)"], ["10.77.0.2/32 "], ["fd00::2/129"], [":::/64"], ["1::2::3/64"], ["1:2:3:4:5:6:7:8:9/64"], ["fe80::1%x/64"], [["10.77.0.2/32", "x"]],
     ],
     "state": ["", "live\nx", "LIVE", None],
-    "expires_at": ["tomorrow", "2026-11-26T08:00:00.000Z\nx", 0, "2026-11-26T08:00:00+01:00"],
+    "expires_at": ["tomorrow", "2026-99-26T08:00:00Z", "2026-11-26T24:00:00Z", "2026-11-26T08:00:00.000Z\nx", 0, "2026-11-26T08:00:00+01:00"],
     "server_public_key": ["", None, "A" * 44, PEER["server_public_key"] + "\nPostUp = reboot"],
     "server_endpoint": ["", None, "vpn.example.com", "vpn.example.com:0", "vpn.example.com:65536", "-x:1", "a b:1",
-                        "vpn.example.com:51820\nPostUp = reboot", "[fe80::1%x]:1", "$(reboot):1"],
+                        "vpn.example.com:51820\nPostUp = reboot", "[fe80::1%x]:1", "[:::]:1", "[1:2:3:4:5:6:7]:1", "a..b:1", "a-.b:1", "$(reboot):1"],
     "client_allowed_ips": [[], None, ["0.0.0.0"], ["10.77.0.0/16, 0.0.0.0/0"], ["10.77.0.0/16\n[Peer]"]],
     "dns": [["10.77.0.1/32"], ["example.com"], ["10.77.0.1\nPostUp = reboot"], "x", [7]],
     "mtu": [0, 575, 65536, -1, "x", None, 1420.5, "1420\nPostUp = reboot", 10**30],

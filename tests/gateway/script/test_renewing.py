@@ -1,6 +1,6 @@
 """`renew`: once, and again and again."""
 
-import time
+import threading
 
 import pytest
 
@@ -28,6 +28,19 @@ def test_what_has_ended_meanwhile_is_enrolled_again_with_its_key(script, portal,
     script.run("renew")
     assert portal.asked[-1].path.startswith("/api/v1/peers?")
     assert portal.asked[-1].body == portal.asked[0].body
+
+
+@pytest.mark.parametrize("words", [[], ["--interface=wg0"]])
+def test_a_key_stays_on_its_interface_whatever_the_usual_one_is_by_then(script, portal, words):
+    script.run("enrol", *words)
+    script.run("enrol")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
+    portal.will_refuse(404, "not_found")
+    script.run("renew")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
+    portal.will_refuse(409, "key_revoked")
+    script.run("enrol", "--new-key")
+    assert portal.asked[-1].body["interface"] == PEER["interface"]
 
 
 def test_after_a_lost_answer_the_same_key_is_enrolled(script, portal):
@@ -59,15 +72,39 @@ def test_renewing_goes_on_through_an_outage_and_ends_when_it_is_told_to(script, 
 
 
 @ON_DASH
-def test_renewing_ends_at_once_even_while_the_portal_is_silent(script, portal):
+@pytest.mark.parametrize("words", [[], ["--down"]])
+def test_renewing_ends_at_once_even_while_the_portal_is_silent(script, portal, words):
     script.run("enrol")
-    portal.answer = lambda asked: time.sleep(5) or (204, b"")
-    with Renewing(script) as process:
+    silent, answer = threading.Event(), portal.answer
+    portal.answer = lambda asked: (
+        answer(asked) if asked.method == "DELETE" else silent.wait(20) and (204, b"")
+    )
+    with Renewing(script, *words) as process:
         eventually(lambda: len(portal.asked) == 2)
-        asked = time.monotonic()
         process.terminate()
-        assert process.wait(10) == 0
-        print(f"ended {time.monotonic() - asked:.2f} s after SIGTERM")
+        assert process.wait(2) == 0
+    silent.set()
+    assert (portal.asked[-1].method == "DELETE") == (script.files() == {}) == bool(words)
+
+
+@ON_DASH
+def test_renewing_reads_its_token_each_time(script, portal):
+    script.run("enrol")
+    with Renewing(script) as process:
+        eventually(lambda: len(portal.asked) >= 2)
+        script.token.write_text("")  # a new one is being written
+        assert "no token" in process.stderr.readline()
+        script.token.write_text("another")
+        eventually(lambda: portal.asked[-1].token == "another")
+
+
+def test_a_preshared_key_is_kept_when_nothing_else_has_changed(script, portal):
+    portal.will_say(preshared_key=PEER["server_public_key"])
+    script.run("enrol")
+    before = script.files()
+    script.run("renew")
+    assert [asked.path for asked in portal.asked[1:]] == [f"/api/v1/peers/{PEER['id']}/renew"]
+    assert script.files() == before
 
 
 def test_renewing_ends_when_it_is_refused_and_when_the_machine_was_given_back(script, portal):

@@ -39,6 +39,12 @@ def test_wrong_use_is_said_before_anything_is_done(script, portal, words):
 
 
 @ON_DASH
+@pytest.mark.parametrize("words", [["--nonsense", "--json"], ["--json", "--nonsense"], ["--ttl", "--json"]])
+def test_wrong_use_is_told_in_json_wherever_that_is_asked_for(script, words):
+    assert script.run("enrol", *words, code=1)["error"]["code"] == "usage"
+
+
+@ON_DASH
 def test_a_folder_must_be_absolute(script):
     script.dir = "wireguard"
     script.run("enrol", code=1)

@@ -1,0 +1,76 @@
+"""What goes through the tunnel, and what goes where it went before once the tunnel is gone."""
+
+import pytest
+
+from tests.gateway.tunnel.looking import link_of, rules, way_out
+
+
+def test_everything_goes_through_the_tunnel_but_its_own_packets(
+    running, everything, script, machine, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")  # as systemd sets it
+    before = rules(machine)
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    whole = rules(machine)
+    script.run("up")
+    assert rules(machine) == whole
+    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
+    pings = pinging(machine)
+    running.eventually(pings.times)
+    script.run("down", "--token-file", str(token))
+    assert (way_out(machine), rules(machine)) == (everything, before)
+
+
+def test_giving_one_tunnel_back_leaves_what_goes_through_another(
+    running, wg0, everything, script, machine, token
+):
+    names = ("full", "other", "split")
+    for name in names:
+        if name == "split":
+            wg0.client_allowed_ips = ["10.77.0.0/16"]
+            wg0.save(update_fields=["client_allowed_ips"])
+        script.run("enrol", "--token-file", str(token), "--name", name)
+        script.run("up", "--name", name)
+    left = list(names)
+    for name in ("split", way_out(machine)):
+        left.remove(name)
+        script.run("down", "--token-file", str(token), "--name", name)
+        assert way_out(machine) in left
+    script.run("renew", "--token-file", str(token), "--name", *left)
+    assert way_out(machine) == everything
+
+
+@pytest.mark.parametrize("rule", ["27754", "27755"])
+def test_up_again_makes_whole_what_was_interrupted(running, everything, script, machine, token, rule):
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    whole = rules(machine)
+    machine.run("ip", "-4", "rule", "delete", "pref", rule)
+    script.run("up")
+    assert rules(machine) == whole
+
+
+def test_down_again_ends_what_was_interrupted(running, everything, script, machine, token):
+    before = rules(machine)
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    machine.run("ip", "link", "delete", "latchkey")
+    machine.run("ip", "-6", "rule", "delete", "pref", "27755")
+    script.run("down", "--token-file", str(token))
+    assert rules(machine) == before
+
+
+def test_a_route_that_was_there_is_there_again_after_down(running, wg0, script, machine, token):
+    link, networks = link_of(machine), ["10.0.0.0/8", "fd00::/16"]
+    wg0.client_allowed_ips = networks
+    wg0.save(update_fields=["client_allowed_ips"])
+    for network in networks:
+        machine.run("ip", "route", "add", network, "dev", link)
+    before = machine.run("ip", "route") + machine.run("ip", "-6", "route")
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    script.run("up")
+    assert way_out(machine, "10.1.2.3") == way_out(machine, "fd00:1::1") == "latchkey"
+    script.run("down", "--token-file", str(token))
+    assert machine.run("ip", "route") + machine.run("ip", "-6", "route") == before
