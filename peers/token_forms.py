@@ -9,11 +9,10 @@ from django.utils.translation import gettext_lazy
 
 from peers import services
 from peers.forms import NAME_LENGTH, name_of
-from peers.models import Scope, ServiceAccount
+from peers.models import MOST_USES, Scope, ServiceAccount
 from portal.models import User
 
 USUAL_DAYS = 30
-MOST_USES = 1_000_000
 
 
 class TokenForm(forms.Form):

@@ -8,20 +8,21 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from peers import services
 from peers.admin import make_token
-from peers.admin.acts import ForTheAuditForm, ReasonForm, RestoreForm
+from peers.admin.acts import ForTheAuditForm, RestoreForm
+from peers.admin.asking import AsksFirst
 from peers.admin.filters import SuspendedFilter
 from peers.admin.newest import newest
 from peers.admin.newest_tokens import newest_tokens
-from peers.admin.read_only import NarrowAdmin, actor, origin
+from peers.admin.read_only import NarrowAdmin, actor
 from peers.durations import DurationField, in_units
 from peers.forms import name_of
 from peers.models import Peer, ServiceAccount
@@ -51,7 +52,8 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ServiceAccount)
-class ServiceAccountAdmin(NarrowAdmin):
+class ServiceAccountAdmin(AsksFirst, NarrowAdmin):
+    called = "account"
     form = AccountForm
     formfield_overrides = {models.DurationField: {"form_class": DurationField}}
     list_display = ["name", "team", "machines", "where", "lasts", "suspended_at"]
@@ -109,31 +111,29 @@ class ServiceAccountAdmin(NarrowAdmin):
         """Ask for the reason, having said how many machines it cuts, then suspend."""
         account = self._account(request, pk)
         if account.suspended_at:
-            return self._answer(request, account, messages.WARNING, _("%(account)s is suspended already."))
+            return self.answer(request, account, messages.WARNING, _("%(account)s is suspended already."))
         form = ForTheAuditForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             cut = Peer.objects.filter(service_account=account).entitled(database_now()).count()
-            return self._ask(
-                request, "suspend", account, form, {"title": _("Suspend a service account"), "cut": cut}
-            )
+            return self.ask(request, "suspend", account, form, title=_("Suspend a service account"), cut=cut)
         reason = form.cleaned_data["reason"]
         services.suspend_account(actor=actor(request), account=account, at=timezone.now(), reason=reason)
-        return self._answer(request, account, messages.SUCCESS, _("Suspended: %(account)s."))
+        return self.answer(request, account, messages.SUCCESS, _("Suspended: %(account)s."))
 
     @begins_act
     def restore(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Say what comes back, then restore."""
         account = self._account(request, pk)
         if account.suspended_at is None:
-            return self._answer(request, account, messages.WARNING, _("%(account)s is not suspended."))
+            return self.answer(request, account, messages.WARNING, _("%(account)s is not suspended."))
         form = RestoreForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             count = Peer.objects.filter(service_account=account).holding(database_now()).count()
-            return self._ask(
-                request, "restore", account, form, {"title": _("Restore a service account"), "count": count}
+            return self.ask(
+                request, "restore", account, form, title=_("Restore a service account"), count=count
             )
         services.restore_account(actor=actor(request), account=account, reason=form.cleaned_data["reason"])
-        return self._answer(request, account, messages.SUCCESS, _("Restored: %(account)s."))
+        return self.answer(request, account, messages.SUCCESS, _("Restored: %(account)s."))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
@@ -166,24 +166,3 @@ class ServiceAccountAdmin(NarrowAdmin):
         if not self.has_suspend_permission(request):
             raise PermissionDenied
         return get_object_or_404(ServiceAccount, pk=pk)
-
-    def _ask(
-        self, request: HttpRequest, act: str, account: ServiceAccount, form: ReasonForm, known: dict[str, Any]
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "account": account, "form": form,
-            "back": self._back(request, account), **known,
-        }  # fmt: skip
-        status = 400 if form.is_bound else 200
-        return render(request, f"admin/peers/serviceaccount/{act}.html", context, status=status)
-
-    def _answer(
-        self, request: HttpRequest, account: ServiceAccount, level: int, sentence: str
-    ) -> HttpResponse:
-        messages.add_message(request, level, sentence % {"account": account})
-        return HttpResponseRedirect(self._back(request, account))
-
-    def _back(self, request: HttpRequest, account: ServiceAccount) -> str:
-        if not self.has_view_permission(request):
-            return origin(request, reverse("admin:index"))
-        return origin(request, reverse("admin:peers_serviceaccount_change", args=[account.pk]))

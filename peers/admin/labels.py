@@ -87,7 +87,7 @@ COLUMNS: dict[type[Model], dict[str, Any]] = {
         "interfaces": _("interfaces"),
         "device_limit": _("device limit"),
         "default_ttl": _("a machine stays for"),
-        "max_ttl": _("at most"),
+        "max_ttl": _("longest stay"),
         "idle_after": _("idle after"),
         "source_networks": _("source networks"),
         "suspended_at": _("suspended at"),

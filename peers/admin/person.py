@@ -5,9 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy
 from peers import services
 from peers.admin import asked, groups, held
 from peers.admin.acts import ReasonForm, RestoreForm
+from peers.admin.asking import AsksFirst
 from peers.admin.filters import GroupFilter, SignedInFilter
 from peers.admin.newest import newest
-from peers.admin.read_only import ReadOnlyAdmin, actor, origin
+from peers.admin.read_only import ReadOnlyAdmin, actor
 from peers.models import Peer
 from peers.states import database_now
 from portal.confirmation import begins_act
@@ -25,8 +26,10 @@ from portal.models import HeldLoss, User
 
 
 @admin.register(User)
-class UserAdmin(ReadOnlyAdmin):
+class UserAdmin(AsksFirst, ReadOnlyAdmin):
     """People, as the provider describes them; suspending and restoring them is the one thing to do here."""
+
+    called = "person"
 
     list_display = ["name", "email", "sub", "is_active", "is_superuser", "signed_in_at"]
     list_filter = ["is_active", "is_superuser", SignedInFilter, GroupFilter]
@@ -67,37 +70,34 @@ class UserAdmin(ReadOnlyAdmin):
         """Ask for the reason, then suspend; never oneself, lest the last administrator lock up."""
         person = self._person(request, pk)
         if person.pk == request.user.pk:
-            return self._answer(request, person, messages.ERROR, _("You cannot suspend yourself."))
+            return self.answer(request, person, messages.ERROR, _("You cannot suspend yourself."))
         if not person.is_active:
-            return self._answer(request, person, messages.WARNING, _("%(person)s is suspended already."))
+            return self.answer(request, person, messages.WARNING, _("%(person)s is suspended already."))
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             at = database_now()
             cut = Peer.objects.filter(owner=person).entitled(at).count()
-            return self._ask(request, "suspend", person, form, {"title": _("Suspend a person"), "cut": cut})
+            return self.ask(request, "suspend", person, form, title=_("Suspend a person"), cut=cut)
         reason = form.cleaned_data["reason"]
         services.suspend_person(actor=actor(request), person=person, at=timezone.now(), reason=reason)
-        return self._answer(request, person, messages.SUCCESS, _("Suspended: %(person)s."))
+        return self.answer(request, person, messages.SUCCESS, _("Suspended: %(person)s."))
 
     @begins_act
     def restore(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Say what comes back, then restore."""
         person = self._person(request, pk)
         if person.is_active:
-            return self._answer(request, person, messages.WARNING, _("%(person)s is not suspended."))
+            return self.answer(request, person, messages.WARNING, _("%(person)s is not suspended."))
         form = RestoreForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             count = Peer.objects.filter(owner=person, revoked_at=None).count()
-            known = {
-                "title": _("Restore a person"),
-                "count": count,
-                "lost": services.away_too_long(person, timezone.now()),
-                "days": settings.LATCHKEY_RESTORE_DEVICES_WITHIN,
-            }
-            return self._ask(request, "restore", person, form, known)
+            return self.ask(
+                request, "restore", person, form, title=_("Restore a person"), count=count,
+                lost=services.away_too_long(person, timezone.now()), days=settings.LATCHKEY_RESTORE_DEVICES_WITHIN,
+            )  # fmt: skip
         reason = form.cleaned_data["reason"]
         services.restore_person(actor=actor(request), person=person, at=timezone.now(), reason=reason)
-        return self._answer(request, person, messages.SUCCESS, _("Restored: %(person)s."))
+        return self.answer(request, person, messages.SUCCESS, _("Restored: %(person)s."))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
@@ -114,22 +114,3 @@ class UserAdmin(ReadOnlyAdmin):
         if not self.has_suspend_permission(request):
             raise PermissionDenied
         return get_object_or_404(User, pk=pk)
-
-    def _ask(
-        self, request: HttpRequest, act: str, person: User, form: ReasonForm, known: dict[str, Any]
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "person": person, "form": form,
-            "back": self._back(request, person), **known,
-        }  # fmt: skip
-        status = 400 if form.is_bound else 200
-        return render(request, f"admin/portal/user/{act}.html", context, status=status)
-
-    def _answer(self, request: HttpRequest, person: User, level: int, sentence: str) -> HttpResponse:
-        messages.add_message(request, level, sentence % {"person": person})
-        return HttpResponseRedirect(self._back(request, person))
-
-    def _back(self, request: HttpRequest, person: User) -> str:
-        if not self.has_view_permission(request):
-            return origin(request, reverse("admin:index"))
-        return origin(request, reverse("admin:portal_user_change", args=[person.pk]))

@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -17,8 +17,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from peers import services
 from peers.admin import links
 from peers.admin.acts import ReasonForm
+from peers.admin.asking import AsksFirst
 from peers.admin.filters import AccountFilter, Choices, Filter, OwnerFilter
-from peers.admin.read_only import ReadOnlyAdmin, actor, origin
+from peers.admin.read_only import ReadOnlyAdmin, actor
 from peers.models import ApiToken, Peer
 from peers.presentation import TOKEN_WORDS, TokenState, token_state
 from peers.states import database_now
@@ -39,7 +40,7 @@ class RevokeTokenForm(ReasonForm):
         """``enrolled`` is how many devices would go with it; where there are none, nobody is asked about them."""
         super().__init__(data)
         sentence = ngettext(
-            "Also revoke the %(count)d device that was enrolled with it: it leaves the network at once and for ever",
+            "Also revoke the device that was enrolled with it: it leaves the network at once and for ever",
             "Also revoke the %(count)d devices that were enrolled with it: they leave the network at once and for ever",
             enrolled,
         )
@@ -69,7 +70,8 @@ class TokenStateFilter(Filter):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
+class ApiTokenAdmin(AsksFirst, ReadOnlyAdmin):
+    called = "token"
     list_display = ["name", "held_by", "known_as", "scopes_in_short", "state", "ends", "last_used_on"]
     list_filter = [TokenStateFilter, AccountFilter, OwnerFilter]
     list_select_related = ["service_account", "owner"]
@@ -106,26 +108,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         before = _enrolled(token).count() if request.user.has_perm("peers.revoke_peer") else 0
         form = RevokeTokenForm(request.POST if request.method == "POST" else None, enrolled=before)
         if not form.is_valid():
-            return self._ask(request, token, form)
+            asked = "with_peers" in form.fields
+            return self.ask(request, "revoke", token, form, title=_("Revoke a token"), enrolled=asked)
         services.revoke_token(actor=actor(request), token=token, at=timezone.now(), **form.cleaned_data)
         messages.success(request, _("Revoked: %(token)s.") % {"token": token.name})
         if gone := before - _enrolled(token).count():
             sentence = ngettext("%(count)d device was revoked.", "%(count)d devices were revoked.", gone)
             messages.success(request, sentence % {"count": gone})
-        return HttpResponseRedirect(self._back(request, token))
-
-    def _ask(self, request: HttpRequest, token: ApiToken, form: RevokeTokenForm) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request), "title": _("Revoke a token"), "opts": self.opts, "token": token,
-            "form": form, "enrolled": "with_peers" in form.fields, "back": self._back(request, token),
-        }  # fmt: skip
-        status = 400 if form.is_bound else 200
-        return render(request, "admin/peers/apitoken/revoke.html", context, status=status)
-
-    def _back(self, request: HttpRequest, token: ApiToken) -> str:
-        if not self.has_view_permission(request):
-            return origin(request, reverse("admin:index"))
-        return origin(request, reverse("admin:peers_apitoken_change", args=[token.pk]))
+        return HttpResponseRedirect(self.back(request, token))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
-# Needs wg, curl and flock; up and down need ip too. `sh enrol.sh --help` says how.
+# Needs wg and curl; up and down need ip too. `sh enrol.sh --help` says how.
 set -eu
 umask 077
 export LC_ALL=C
@@ -378,11 +378,12 @@ store() {
 }
 
 # One at a time in DIR: another waits, and finds what this one did. The kernel lets it go on however this one ends.
+# Where there is no flock(1), as with some builds of BusyBox, whoever calls this is to see to it.
 alone() {
     if [ "$dry_run" ] || [ ! -d "$dir" ]; then return; fi
     [ -r "$dir" ] || fail $HERE files "$dir cannot be read: that takes root."
     exec 9<"$dir"
-    flock 9 || fail $HERE files "$dir cannot be locked."
+    ! command -v flock >/dev/null || flock 9 || fail $HERE files "$dir cannot be locked."
     rm -f "$new_file" # what one left that was killed, and it may hold the key
 }
 
@@ -434,7 +435,7 @@ need() {
 # --- enrol ---
 
 enrol() {
-    need wg curl flock
+    need wg curl
     read_token
     if [ "$dry_run" ]; then
         plan_enrol
@@ -500,7 +501,7 @@ told_place() {
 MARK=27755 BEFORE=27754
 
 up() {
-    need wg ip flock
+    need wg ip
     alone
     [ -s "$conf_file" ] || not_enrolled
     read_key
@@ -652,7 +653,7 @@ other_than() {
 # --- renew ---
 
 renew() {
-    need wg curl flock
+    need wg curl
     read_token
     [ -s "$key_file" ] || not_enrolled
     if [ "$dry_run" ]; then
@@ -729,7 +730,7 @@ enrol_again() {
 # --- down ---
 
 down() {
-    need wg ip flock
+    need wg ip
     alone
     if [ ! -s "$key_file" ]; then
         said "There is nothing of $name here." ', "revoked": false'

@@ -142,37 +142,39 @@ def _shown(ids: list[UUID], at: datetime) -> list[tuple[Peer, dict[str, Any]]]:
 
 
 @router.get(
-    "/peers/{uuid:pk}", auth=Bearer(Scope.READ), response={200: PeerOut, **errors(404)}, summary="Read"
+    "/peers/{uuid:peer_id}", auth=Bearer(Scope.READ), response={200: PeerOut, **errors(404)}, summary="Read"
 )
-def read_peer(request: AuthenticatedRequest, pk: Id) -> HttpResponse:
+def read_peer(request: AuthenticatedRequest, peer_id: Id) -> HttpResponse:
     """Return one of your peers, revoked ones too."""
-    return _answer(_own(request.auth, pk))
+    return _answer(_own(request.auth, peer_id))
 
 
 @router.patch(
-    "/peers/{uuid:pk}",
+    "/peers/{uuid:peer_id}",
     auth=Bearer(Scope.ENROL),
     response={200: PeerOut, **errors(404, 409, 413)},
     summary="Rename",
 )
-def rename_peer(request: AuthenticatedRequest, pk: Id, wanted: RenameRequest) -> HttpResponse:
+def rename_peer(request: AuthenticatedRequest, peer_id: Id, wanted: RenameRequest) -> HttpResponse:
     """Give one of your peers another name."""
-    peer = _own(request.auth, pk)
+    peer = _own(request.auth, peer_id)
     return _answer(services.rename(actor=request.auth.actor, peer=peer, name=wanted.name))
 
 
 @router.post(
-    "/peers/{uuid:pk}/renew",
+    "/peers/{uuid:peer_id}/renew",
     auth=Bearer(Scope.ENROL),
     response={200: PeerOut, **errors(404, 409, 413)},
     summary="Renew",
 )
-def renew_peer(request: AuthenticatedRequest, pk: Id, wanted: RenewRequest | None = None) -> HttpResponse:
+def renew_peer(
+    request: AuthenticatedRequest, peer_id: Id, wanted: RenewRequest | None = None
+) -> HttpResponse:
     """Let one of your peers end later, counted from now. Once it has expired, enrol its key again."""
     ttl = wanted.ttl if wanted else None
     renewed = services.renew(
         actor=request.auth.actor,
-        peer=_own(request.auth, pk),
+        peer=_own(request.auth, peer_id),
         ttl=timedelta(seconds=ttl) if ttl else None,
         at=timezone.now(),
     )
@@ -180,11 +182,11 @@ def renew_peer(request: AuthenticatedRequest, pk: Id, wanted: RenewRequest | Non
 
 
 @router.delete(
-    "/peers/{uuid:pk}", auth=Bearer(Scope.REVOKE), response={204: None, **errors(404)}, summary="Revoke"
+    "/peers/{uuid:peer_id}", auth=Bearer(Scope.REVOKE), response={204: None, **errors(404)}, summary="Revoke"
 )
-def revoke_peer(request: AuthenticatedRequest, pk: Id) -> HttpResponse:
+def revoke_peer(request: AuthenticatedRequest, peer_id: Id) -> HttpResponse:
     """Take one of your peers off for ever; its key can never be enrolled again. Doing so again changes nothing."""
-    peer = _own(request.auth, pk)
+    peer = _own(request.auth, peer_id)
     services.revoke(actor=request.auth.actor, peer=peer, at=timezone.now())
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
 

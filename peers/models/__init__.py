@@ -1,6 +1,6 @@
 """What a peer is: the data, the constraints that guard it, and who is entitled now."""
 
-from peers.models.account import SHORTEST_TTL, ApiToken, Scope, ServiceAccount
+from peers.models.account import MOST_USES, SHORTEST_TTL, ApiToken, Scope, ServiceAccount
 from peers.models.event import AuditEvent, AuditSeal, SealedEvent
 from peers.models.interface import Address, Interface
 from peers.models.link import EnrolLink
@@ -27,6 +27,7 @@ __all__ = [
     "CONNECTED_WITHIN",
     "GATEWAY_SILENT_AFTER",
     "LEASE_UNTIL",
+    "MOST_USES",
     "SAMPLES_KEPT",
     "SHORTEST_TTL",
     "Address",

@@ -17,6 +17,7 @@ from portal.models import FAR
 SHORTEST_TTL = timedelta(seconds=60)
 # A session in use shakes hands every two minutes, so an earlier end would cut what is in use.
 SHORTEST_IDLE = timedelta(minutes=5)
+MOST_USES = 1_000_000
 
 
 class ServiceAccount(models.Model):
@@ -198,11 +199,6 @@ class ApiToken(models.Model):
     def may(self) -> str:
         """What it is good for, in words."""
         return "; ".join(str(scope.label) for scope in Scope if scope in self.scopes)
-
-    @property
-    def is_used_up(self) -> bool:
-        """Whether it has enrolled as many devices as it may."""
-        return self.use_limit is not None and self.enrolments >= self.use_limit
 
     def acts_for_account(self, at: datetime) -> bool:
         """Say what ``usable`` says of a token of a service account; its row and the account's are all that takes."""

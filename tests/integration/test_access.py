@@ -34,8 +34,8 @@ ACCESS = {
     "api/v1/openapi.json": "200 200 200 200 200 200 | 200 200 200 200 200 200",
     "api/v1/interfaces": "401 401 401 401 401 401 | 405 405 405 405 405 405",
     "api/v1/peers": "401 401 401 401 401 401 | 401 401 401 401 401 401",
-    "api/v1/peers/<uuidstr:pk>": "401 401 401 401 401 401 | 405 405 405 405 405 405",
-    "api/v1/peers/<uuidstr:pk>/renew": "405 405 405 405 405 405 | 401 401 401 401 401 401",
+    "api/v1/peers/<uuidstr:peer_id>": "401 401 401 401 401 401 | 405 405 405 405 405 405",
+    "api/v1/peers/<uuidstr:peer_id>/renew": "405 405 405 405 405 405 | 401 401 401 401 401 401",
     "accounts/login/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
     "accounts/logout/": "302 200 200 200 200 302 | 302 302 302 302 302 302",
     "accounts/signed-out/": "200 302 302 302 302 200 | 405 405 405 405 405 405",
@@ -159,6 +159,7 @@ class World:
         model = (re.match(r"admin/(?:portal|peers)/(\w+)/", route) or ["", "peer"])[1]
         values = {
             "pk": self.number_of(route) or ids[model],
+            "peer_id": peer.pk,
             "content_type_id": ContentType.objects.get_for_model(Peer).pk,
             "provider_id": "demo",
             "object_id": ids[model],

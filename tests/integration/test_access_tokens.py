@@ -28,10 +28,10 @@ ACCESS = {
     #                                      enrol read revoke none junk cookie other person expired revoked spent susp. disabled
     "GET api/v1/peers":                    "403  200  403    401  401  401    200   200    401     401     200   401   401",
     "POST api/v1/peers":                   "201  403  403    401  401  401    201   201    401     401     403   401   401",
-    "GET api/v1/peers/<uuidstr:pk>":       "403  200  403    401  401  401    404   404    401     401     200   401   401",
-    "PATCH api/v1/peers/<uuidstr:pk>":     "200  403  403    401  401  401    404   404    401     401     200   401   401",
-    "DELETE api/v1/peers/<uuidstr:pk>":    "403  403  204    401  401  401    404   404    401     401     204   401   401",
-    "POST api/v1/peers/<uuidstr:pk>/renew": "200  403  403    401  401  401    404   404    401     401     200   401   401",
+    "GET api/v1/peers/<uuidstr:peer_id>":       "403  200  403    401  401  401    404   404    401     401     200   401   401",
+    "PATCH api/v1/peers/<uuidstr:peer_id>":     "200  403  403    401  401  401    404   404    401     401     200   401   401",
+    "DELETE api/v1/peers/<uuidstr:peer_id>":    "403  403  204    401  401  401    404   404    401     401     204   401   401",
+    "POST api/v1/peers/<uuidstr:peer_id>/renew": "200  403  403    401  401  401    404   404    401     401     200   401   401",
     "GET api/v1/interfaces":               "403  200  403    401  401  401    200   200    401     401     200   401   401",
     "POST register":                       "201  403  403    401  401  401    201   201    401     401     403   401   401",
     "GET api/v1/docs":                     "200  200  200    200  200  200    200   200    200     200     200   200   200",
@@ -41,8 +41,8 @@ ACCESS = {
 BODIES = {
     "POST api/v1/peers": lambda: {"public_key": rows.public_key()},
     "POST register": lambda: {"public_key": rows.public_key()},
-    "PATCH api/v1/peers/<uuidstr:pk>": lambda: {"name": "renamed"},
-    "POST api/v1/peers/<uuidstr:pk>/renew": lambda: {"ttl": 60},
+    "PATCH api/v1/peers/<uuidstr:peer_id>": lambda: {"name": "renamed"},
+    "POST api/v1/peers/<uuidstr:peer_id>/renew": lambda: {"ttl": 60},
 }
 
 
@@ -99,7 +99,7 @@ class World:
         """Return the status of one caller's call, which leaves everything as it was when it is refused."""
         method, _, route = operation.partition(" ")
         peer = rows.machine(self.account, self.wg0, expires_at=timezone.now() + timedelta(hours=1))
-        address = f"/{route.replace('<uuidstr:pk>', str(peer.pk))}"
+        address = f"/{route.replace('<uuidstr:peer_id>', str(peer.pk))}"
         body = BODIES[operation]() if operation in BODIES else {}
         before = content(*KEPT)
         call = getattr(self.callers[name].browser, method.lower())
@@ -130,7 +130,7 @@ def test_no_address_of_the_api_is_missing_from_the_table(on_demand):
     found = set()
     for route in ROUTES:
         if route.startswith(("api/", "register")):
-            answer = Client().options(f"/{route.replace('<uuidstr:pk>', str(pk))}")
+            answer = Client().options(f"/{route.replace('<uuidstr:peer_id>', str(pk))}")
             methods = answer["Allow"].split(", ") if answer.status_code == 405 else ["GET"]
             found |= {f"{method} {route}" for method in methods}
     assert found == set(ACCESS)

@@ -89,7 +89,7 @@ def test_every_rate_has_a_line_with_its_default():
 
 def test_every_route_has_an_example_that_can_be_pasted():
     examples = re.findall(r"^curl -H @auth.*$", DOCUMENT, re.MULTILINE)
-    asked = [re.search(r"\$PORTAL(/[^\"?]*)", line)[1].replace("$ID", "{pk}") for line in examples]
+    asked = [re.search(r"\$PORTAL(/[^\"?]*)", line)[1].replace("$ID", "{peer_id}") for line in examples]
     methods = [
         re.search(r"-X (\w+)", line)[1] if "-X" in line else "POST" if "--json" in line else "GET"
         for line in examples

@@ -11,9 +11,7 @@ from django.utils import timezone
 from peers import services
 from peers.forms import name_of
 from peers.management.words import account
-from peers.models import Scope
-
-MOST_USES = 1_000_000
+from peers.models import MOST_USES, Scope
 
 
 class Command(BaseCommand):

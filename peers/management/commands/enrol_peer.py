@@ -12,12 +12,11 @@ from django.utils import timezone
 from peers import services
 from peers.forms import peer_name
 from peers.management import words
-from peers.models import Peer, ServiceAccount
+from peers.models import SHORTEST_TTL, Peer, ServiceAccount
 from peers.wireguard import keys
 from portal.models import User
 
-SHORTEST_TTL = 60
-LONGEST_TTL = 100 * 366 * 24 * 3600
+LONGEST_TTL = timedelta(days=100 * 366)
 
 
 class Command(BaseCommand):
@@ -57,10 +56,10 @@ class Command(BaseCommand):
 
 
 def _ttl(text: str) -> timedelta:
-    seconds = int(text)
-    if not SHORTEST_TTL <= seconds <= LONGEST_TTL:
-        raise ArgumentTypeError(f"a peer lasts from {SHORTEST_TTL} to {LONGEST_TTL} seconds")
-    return timedelta(seconds=seconds)
+    least, most = (int(ttl.total_seconds()) for ttl in (SHORTEST_TTL, LONGEST_TTL))
+    if not least <= int(text) <= most:
+        raise ArgumentTypeError(f"a peer lasts from {least} to {most} seconds")
+    return timedelta(seconds=int(text))
 
 
 def _end(holder: User | ServiceAccount, ttl: timedelta | None, at: datetime) -> datetime | None:

@@ -59,6 +59,14 @@ def test_a_missing_tool_is_named(script, tools, verb, tool):
 
 
 @ON_DASH
+def test_where_nothing_locks_a_folder_it_is_done_without(script, tools):
+    (tools / "flock").unlink()
+    script.run("enrol")
+    assert script.run("renew") and script.run("down")
+    assert script.files() == {}
+
+
+@ON_DASH
 def test_where_nothing_can_be_written_nothing_is_enrolled(script, portal):
     script.dir.write_text("a file")
     assert script.run("--json", code=6)["error"]["code"] == "files"
