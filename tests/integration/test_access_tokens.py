@@ -25,18 +25,18 @@ CREDENTIALS = (
 
 KEPT = (Interface, Peer, PeerKey, AuditEvent)
 ACCESS = {
-    #                                      enrol read revoke none junk cookie other person expired revoked spent susp. disabled
-    "GET api/v1/peers":                    "403  200  403    401  401  401    200   200    401     401     200   401   401",
-    "POST api/v1/peers":                   "201  403  403    401  401  401    201   201    401     401     403   401   401",
-    "GET api/v1/peers/<uuidstr:peer_id>":       "403  200  403    401  401  401    404   404    401     401     200   401   401",
-    "PATCH api/v1/peers/<uuidstr:peer_id>":     "200  403  403    401  401  401    404   404    401     401     200   401   401",
-    "DELETE api/v1/peers/<uuidstr:peer_id>":    "403  403  204    401  401  401    404   404    401     401     204   401   401",
+    #                                             enrol read revoke none junk cookie other person expired revoked spent susp. disabled
+    "GET api/v1/peers":                          "403  200  403    401  401  401    200   200    401     401     200   401   401",
+    "POST api/v1/peers":                         "201  403  403    401  401  401    201   201    401     401     403   401   401",
+    "GET api/v1/peers/<uuidstr:peer_id>":        "403  200  403    401  401  401    404   404    401     401     200   401   401",
+    "PATCH api/v1/peers/<uuidstr:peer_id>":      "200  403  403    401  401  401    404   404    401     401     200   401   401",
+    "DELETE api/v1/peers/<uuidstr:peer_id>":     "403  403  204    401  401  401    404   404    401     401     204   401   401",
     "POST api/v1/peers/<uuidstr:peer_id>/renew": "200  403  403    401  401  401    404   404    401     401     200   401   401",
-    "GET api/v1/interfaces":               "403  200  403    401  401  401    200   200    401     401     200   401   401",
-    "POST register":                       "201  403  403    401  401  401    201   201    401     401     403   401   401",
-    "GET api/v1/docs":                     "200  200  200    200  200  200    200   200    200     200     200   200   200",
-    "GET api/v1/openapi.json":             "200  200  200    200  200  200    200   200    200     200     200   200   200",
-    "GET api/v1/":                         "404  404  404    404  404  404    404   404    404     404     404   404   404",
+    "GET api/v1/interfaces":                     "403  200  403    401  401  401    200   200    401     401     200   401   401",
+    "POST register":                             "201  403  403    401  401  401    201   201    401     401     403   401   401",
+    "GET api/v1/docs":                           "200  200  200    200  200  200    200   200    200     200     200   200   200",
+    "GET api/v1/openapi.json":                   "200  200  200    200  200  200    200   200    200     200     200   200   200",
+    "GET api/v1/":                               "404  404  404    404  404  404    404   404    404     404     404   404   404",
 }  # fmt: skip
 BODIES = {
     "POST api/v1/peers": lambda: {"public_key": rows.public_key()},
