@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 from cryptography.fernet import Fernet
+from django.core.management import call_command
 from hypothesis import settings
 
 from deploy.demo.postgres import GATEWAY, OWNER, WEB, Cluster, debian_binaries, wheel_binaries
@@ -63,6 +66,26 @@ class Database:
     def environment(self, role: str) -> dict[str, str]:
         """Return what a process of Latchkey's needs to run against it as ``role``."""
         return {**os.environ, "DATABASE_URL": self.url(role)}
+
+    @contextmanager
+    def as_role(self, role: str) -> Iterator[None]:
+        """Let Django's default connection be that of ``role`` for a while."""
+        from django.db import connection
+
+        connection.close()
+        connection.settings_dict["USER"] = role
+        try:
+            yield
+        finally:
+            connection.close()
+            connection.settings_dict["USER"] = WEB
+
+    def call(self, *words: str, role: str = OWNER) -> str:
+        """Run a management command as ``role`` in this process and return what it prints, in a twentieth of the time."""
+        said = StringIO()
+        with self.as_role(role):
+            call_command(*words, stdout=said)
+        return said.getvalue()
 
     def manage(self, *words: str, role: str = OWNER) -> subprocess.CompletedProcess[str]:
         """Run a management command as ``role`` and return how it ended."""
@@ -117,8 +140,8 @@ def database(
     from django.db import connection
 
     made = Database(cluster, f"latchkey_{next(_numbers)}")
-    # By way of the log: a copy of its files would wait for two checkpoints.
-    superuser.execute(f"CREATE DATABASE {made.name} TEMPLATE {template} STRATEGY wal_log")
+    # Nothing is synced here, so a copy of the files takes half the time of one by way of the log.
+    superuser.execute(f"CREATE DATABASE {made.name} TEMPLATE {template} STRATEGY file_copy")
     superuser.execute(f"REVOKE ALL ON DATABASE {made.name} FROM PUBLIC")
     superuser.execute(f"GRANT CONNECT ON DATABASE {made.name} TO {WEB}, {GATEWAY}")
     connection.close()

@@ -54,5 +54,4 @@ def receipt(database, at, peer):
 
 def pruned(database):
     """Prune all that may go by now."""
-    done = database.manage("prune", "--older-than", "0")
-    assert done.returncode == 0, done.stderr
+    database.call("prune", "--older-than", "0")

@@ -53,10 +53,8 @@ def test_an_interface_a_peer_and_its_revocation_from_the_shell_are_recorded_as_a
     enrolled = database.manage(*enrolment(), role=WEB)
     made = Peer.objects.get()
     assert (enrolled.returncode, enrolled.stdout) == (0, f"{made.pk} 10.77.0.2/32, fd77::2/128\n")
-    revoked = database.manage("revoke_peer", str(made.pk), "--reason", "lost", role=WEB)
-    assert (revoked.returncode, revoked.stdout) == (0, f"{made.pk} revoked\n")
-    released = database.manage("release_brake", "wg0", role=WEB)
-    assert (released.returncode, released.stdout) == (0, "Released: 0 removals were held.\n")
+    assert database.call("revoke_peer", str(made.pk), "--reason", "lost", role=WEB) == f"{made.pk} revoked\n"
+    assert database.call("release_brake", "wg0", role=WEB) == "Released: 0 removals were held.\n"
     events = AuditEvent.objects.order_by("pk").values_list(
         "action", "actor_kind", "actor", "gateway", "reason"
     )
@@ -68,18 +66,11 @@ def test_an_interface_a_peer_and_its_revocation_from_the_shell_are_recorded_as_a
     ]
 
 
-def test_a_refusal_is_one_sentence_and_exit_code_1(database, subtests):
-    for words in (
-        ("create_interface", "wg0", *ENDPOINT),
-        enrolment(owner="nobody"),
-        ("revoke_peer", str(uuid4())),
-        ("release_brake", "wg9"),
-    ):
-        with subtests.test(words[0]):
-            done = database.manage(*words, role=WEB)
-            assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith("CommandError: ")
-            assert done.stderr.count("\n") == 1
+def test_a_refusal_is_one_sentence_and_exit_code_1(database):
+    done = database.manage(*enrolment(owner="nobody"), role=WEB)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("CommandError: ")
+    assert done.stderr.count("\n") == 1
 
 
 # --- create_interface ---

@@ -139,17 +139,3 @@ def test_figures_tell_of_people_whose_provider_the_settings_know_no_more(setting
         'latchkey_revalidation_unanswered{provider="demo"} 0',
         'latchkey_revalidation_unanswered{provider="gone"} 1',
     ]
-
-
-def test_the_cache_table_comes_and_goes_with_its_migration(database):
-    assert database.manage("migrate", "portal", "0001", "-v0").returncode == 0
-    assert database.sql("SELECT to_regclass('portal_cache')") == ""
-    assert database.manage("migrate", "-v0").returncode == 0
-    assert database.sql("SELECT to_regclass('portal_cache')") == "portal_cache"
-
-
-def test_the_table_of_counts_comes_and_goes_with_its_migration(database):
-    assert database.manage("migrate", "portal", "0004", "-v0").returncode == 0
-    assert database.sql("SELECT to_regclass('portal_count')") == ""
-    assert database.manage("migrate", "-v0").returncode == 0
-    assert database.sql("SELECT to_regclass('portal_count')") == "portal_count"
