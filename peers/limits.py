@@ -25,7 +25,7 @@ class TooMany(Exception):
 def of_enrolling(token: ApiToken, source: str | None) -> None:
     """Count a request that changes something but takes nothing off; raise TooMany, or Away: what cannot be counted is refused."""
     holder = {"account": token.service_account_id} if token.service_account_id else {"person": token.owner_id}
-    _check(token=token.pk, address=_place(source), **holder)
+    _check(token=token.pk, **holder, address=_place(source))
 
 
 def of_person(person: User, source: str | None) -> None:
@@ -56,11 +56,13 @@ def _check_if_possible(**subjects: object) -> None:
 
 
 def _check(**subjects: object) -> None:
-    """Count one of each subject, whose name is that of its rate; raise TooMany for the last of those that are over."""
+    """Count one of each subject, whose name is that of its rate; raise TooMany for the last of those that are over.
+
+    They go from the narrow to the wide: who asks too often uses up nothing of what others share with them.
+    """
     rates = {f"{rate}:{who}": settings.LATCHKEY_RATE_LIMITS[rate] for rate, who in subjects.items()}
-    limited = [key for key, most in rates.items() if most]
-    counted = count(limited) if limited else {}
-    over = [found.seconds_left for key, found in counted.items() if found.number > rates[key]]
+    limited = {key: most for key, most in rates.items() if most}
+    over = [found.seconds_left for key, found in count(limited).items() if found.number > limited[key]]
     if over:
         raise TooMany(max(1, *over))
 

@@ -4,7 +4,7 @@ A minute begins with the first of its requests. Nothing is lost with the counts 
 """
 
 import random
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -20,8 +20,14 @@ REDIS_PATIENCE = 1  # seconds, to connect and for each answer
 
 # One statement for all, its keys in order: of two who count the same, none waits for a row while holding another's.
 COUNT = f"""
+WITH wanted AS MATERIALIZED (
+    SELECT key, most, place FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY given (key, most, place)
+)
 INSERT INTO portal_count AS known (key, number, until)
-SELECT key, 1, clock_timestamp() + interval '{WINDOW} seconds' FROM unnest(%s::text[]) key ORDER BY key
+SELECT key, 1, clock_timestamp() + interval '{WINDOW} seconds' FROM wanted WHERE NOT EXISTS (
+    SELECT FROM wanted narrower JOIN portal_count counted USING (key)
+    WHERE narrower.place < wanted.place AND counted.until > clock_timestamp() AND counted.number >= narrower.most
+) ORDER BY key
 ON CONFLICT (key) DO UPDATE SET
     number = CASE WHEN known.until > clock_timestamp() THEN known.number + 1 ELSE 1 END,
     until = CASE WHEN known.until > clock_timestamp() THEN known.until ELSE excluded.until END
@@ -44,34 +50,53 @@ class Count(NamedTuple):
     seconds_left: int
 
 
-def count(keys: Collection[str]) -> dict[str, Count]:
-    """Count one more of each key and return how many there are now; raise Away. Call it outside a transaction."""
-    if not keys:  # every one of them is without a limit
+def count(limits: Mapping[str, int]) -> dict[str, Count]:
+    """Count one more of each key, up to the first that has as many as its limit, and return how many there are now.
+
+    Raise Away. Call it outside a transaction.
+    """
+    if not limits:  # every one of them is without a limit
         return {}
-    return _count_in_redis(keys) if settings.REDIS_URL else _count_in_database(keys)
+    return _count_in_redis(limits) if settings.REDIS_URL else _count_in_database(limits)
 
 
-def _count_in_database(keys: Collection[str]) -> dict[str, Count]:
+def _count_in_database(limits: Mapping[str, int]) -> dict[str, Count]:
     with connection.cursor() as cursor:
-        execute(cursor, COUNT, [list(keys)])
+        execute(cursor, COUNT, [list(limits), list(limits.values())])
         found = {key: Count(number, seconds) for key, number, seconds in cursor.fetchall()}
         if random.randrange(TIDY_EVERY) == 0:  # noqa: S311 - no secret
             cursor.execute(TIDY)
     return found
 
 
-def _count_in_redis(keys: Collection[str]) -> dict[str, Count]:
-    pipeline = _redis(settings.REDIS_URL).pipeline()
-    for key in keys:
-        name = f"latchkey:count:{key}"
+def _count_in_redis(limits: Mapping[str, int]) -> dict[str, Count]:
+    store = _redis(settings.REDIS_URL)
+    try:
+        keys = list(_up_to_a_full_one(limits, store.mget(map(_name, limits))))
+        return _incremented(store, keys)
+    except RedisError as error:
+        raise Away from error
+
+
+def _up_to_a_full_one(limits: Mapping[str, int], known: Iterable[bytes | str | None]) -> Iterator[str]:
+    for (key, most), number in zip(limits.items(), known, strict=True):
+        yield key
+        if int(number or 0) >= most:
+            return
+
+
+def _incremented(store: Redis, keys: list[str]) -> dict[str, Count]:
+    pipeline = store.pipeline()
+    for name in map(_name, keys):
         pipeline.incr(name)
         pipeline.expire(name, WINDOW, nx=True)
         pipeline.ttl(name)
-    try:
-        answers = pipeline.execute()
-    except RedisError as error:
-        raise Away from error
+    answers = pipeline.execute()
     return {key: Count(answers[3 * at], answers[3 * at + 2]) for at, key in enumerate(keys)}
+
+
+def _name(key: str) -> str:
+    return f"latchkey:count:{key}"
 
 
 @cache

@@ -24,5 +24,5 @@ def newest_tokens(request: HttpRequest, account: ServiceAccount) -> NewestTokens
     if not request.user.has_perm("peers.view_apitoken"):
         return None
     at, own = database_now(), ApiToken.objects.of(account)
-    shown = own.with_usable(at).unrevoked_first()[:SHOWN]
+    shown = own.with_usable(at).usable_first()[:SHOWN]
     return NewestTokens(token_lines(shown), own.count() - SHOWN)

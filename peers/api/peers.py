@@ -1,5 +1,6 @@
 """The routes of peers: enrol, list, read, rename, renew, revoke."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -68,7 +69,7 @@ class AuthenticatedRequest(HttpRequest):
 @router.post(
     "/peers",
     auth=Bearer(Scope.ENROL),
-    response={200: EnrolledOut, 201: EnrolledOut, 202: EnrolledOut, **errors(404, 409, 413)},
+    response={200: EnrolledOut, 201: EnrolledOut, 202: EnrolledOut, **errors(404, 409)},
     summary="Enrol",
     openapi_extra=ENROLLED,
 )
@@ -152,7 +153,7 @@ def read_peer(request: AuthenticatedRequest, peer_id: Id) -> HttpResponse:
 @router.patch(
     "/peers/{uuid:peer_id}",
     auth=Bearer(Scope.ENROL),
-    response={200: PeerOut, **errors(404, 409, 413)},
+    response={200: PeerOut, **errors(404, 409)},
     summary="Rename",
 )
 def rename_peer(request: AuthenticatedRequest, peer_id: Id, wanted: RenameRequest) -> HttpResponse:
@@ -164,7 +165,7 @@ def rename_peer(request: AuthenticatedRequest, peer_id: Id, wanted: RenameReques
 @router.post(
     "/peers/{uuid:peer_id}/renew",
     auth=Bearer(Scope.ENROL),
-    response={200: PeerOut, **errors(404, 409, 413)},
+    response={200: PeerOut, **errors(404, 409)},
     summary="Renew",
 )
 def renew_peer(
@@ -187,7 +188,8 @@ def renew_peer(
 def revoke_peer(request: AuthenticatedRequest, peer_id: Id) -> HttpResponse:
     """Take one of your peers off for ever; its key can never be enrolled again. Doing so again changes nothing."""
     peer = _own(request.auth, peer_id)
-    services.revoke(actor=request.auth.actor, peer=peer, at=timezone.now())
+    with suppress(services.NotActive):  # it was forgotten just now
+        services.revoke(actor=request.auth.actor, peer=peer, at=timezone.now())
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
 

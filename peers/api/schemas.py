@@ -169,4 +169,4 @@ class ErrorOut(Schema):
 
 def errors(*statuses: int) -> dict[int, Any]:
     """Return the answers that every route has, and those at ``statuses``, for a route's list."""
-    return dict.fromkeys(sorted({400, 401, 403, 429, 503, *statuses}), ErrorOut)
+    return dict.fromkeys(sorted({400, 401, 403, 413, 429, 503, *statuses}), ErrorOut)

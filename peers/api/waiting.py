@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from select import select
+from select import POLLIN, poll
 from threading import BoundedSemaphore
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from peers import services
 from peers.api.errors import ApiError, told
-from peers.models import Interface, Peer
+from peers.models import Interface, Peer, PeerKey
 from peers.signals import READ_BACK
 from peers.states import State, database_now, read_back, standing
 
@@ -53,7 +53,7 @@ def until_on(enrolled: services.Enrolled, public_key: str, seconds: float) -> St
     while state in UNDECIDED and (left := give_up - time.monotonic()) > 0:
         heard = _heard(peer, min(left, LONGEST_PAUSE))
         state = (heard and read_back(peer, public_key)) or _state(peer)
-    if state in {State.REVOKING, State.REVOKED}:
+    if state in {State.REVOKING, State.REVOKED} and not _may_come_back(peer, public_key):
         raise told(services.KeyRevoked())
     return state
 
@@ -62,9 +62,17 @@ def _state(peer: Peer) -> State:
     return standing(peer, database_now()).state
 
 
+def _may_come_back(peer: Peer, public_key: str) -> bool:
+    return PeerKey.objects.filter(
+        peer=peer, public_key=public_key, retired_at=None, peer__revoked_at=None
+    ).exists()
+
+
 def _heard(peer: Peer, seconds: float) -> bool:
     """Say whether a gateway has told within ``seconds`` that it read the peer back; nothing named stands for all."""
     give_up, driver = time.monotonic() + seconds, connection.connection
+    waited_for = poll()  # select() knows no file beyond the first 1,024
+    waited_for.register(driver, POLLIN)
     while True:
         driver.poll()
         words = [notification.payload for notification in driver.notifies]
@@ -73,7 +81,7 @@ def _heard(peer: Peer, seconds: float) -> bool:
             return True
         if (left := give_up - time.monotonic()) <= 0:
             return False
-        select([driver], [], [], left)
+        waited_for.poll(left * 1000)
 
 
 def _execute(sql: str) -> None:

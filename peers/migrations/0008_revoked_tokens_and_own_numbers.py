@@ -27,8 +27,8 @@ DROP FUNCTION latchkey_token_must_not_be_revoked();
 # Which number the next peer is given. SKIP LOCKED lets racers pass each other. Whoever moves the mark lets nobody else do so
 # until the commit; so it goes on by many, all but one are set aside for the others, and they look there first when it is
 # their turn. The interface's own number is stepped over. A service account is given what its revoked machines had, for which
-# none of them comes back, and what its expired ones had once those are as many as it may have machines: whatever it does, it
-# uses up no more than twice that.
+# none of them comes back, and what its expired ones had once those are as many as it may have machines, or 1,000, which are
+# counted soon: whatever it does, it uses up no more than twice that.
 NUMBERS = """
 CREATE FUNCTION latchkey_take_number(
     for_interface bigint, for_owner bigint, for_account bigint, for_peer uuid, most bigint,
@@ -39,6 +39,7 @@ DECLARE
     mark bigint;
     own bigint;
     resting bigint;
+    enough bigint;
     -- Planned for the values at hand: a plan for any would walk through everybody's.
     given_up CONSTANT text := 'UPDATE peers_peer AS former SET host = NULL FROM (SELECT id, host FROM peers_peer
         WHERE interface_id = $1 AND id <> $3 AND host IS NOT NULL AND released_at <= now() AND ';
@@ -54,10 +55,11 @@ BEGIN
         EXECUTE given_up || 'service_account_id = $2 AND revoked_at IS NOT NULL' || oldest
             INTO number USING for_interface, for_account, for_peer;
         IF number IS NULL THEN
+            enough := LEAST(most, 1000);
             EXECUTE 'SELECT count(*) FROM (SELECT FROM peers_peer WHERE interface_id = $1 AND service_account_id = $2
                 AND host IS NOT NULL AND released_at <= now() LIMIT $3) AS own'
-                INTO resting USING for_interface, for_account, most;
-            IF resting >= most THEN
+                INTO resting USING for_interface, for_account, enough;
+            IF resting >= enough THEN
                 EXECUTE given_up || 'service_account_id = $2' || oldest
                     INTO number USING for_interface, for_account, for_peer;
             END IF;

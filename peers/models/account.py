@@ -112,9 +112,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         """Return the tokens of a service account or of a person."""
         return self.filter(**{"service_account" if isinstance(holder, ServiceAccount) else "owner": holder})
 
-    def unrevoked_first(self) -> Self:
-        """Return the newest first, those that are not revoked before all others."""
-        return self.order_by(F("revoked_at").desc(nulls_first=True), "-made_at", "-pk")
+    def usable_first(self) -> Self:
+        """Return what ``with_usable`` found, the newest first: those that act, then those not revoked, then the others."""
+        return self.order_by("-is_usable", F("revoked_at").desc(nulls_first=True), "-made_at", "-pk")
 
     def with_usable(self, at: datetime) -> Self:
         """Return the tokens with ``is_usable``: whether each acts at ``at``, which is kept with it as ``seen_at``."""

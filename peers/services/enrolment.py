@@ -35,6 +35,7 @@ from peers.wireguard import keys
 from portal.models import User
 
 TRIES = 3  # once crowded, once behind another with the same key, and then that key is known
+SMALL = 100  # machines: as many as may connect to PostgreSQL by default, so such an account is always crowded
 DUPLICATE = "peers_peerkey_public_key"  # the constraint that keeps a key unique for ever
 REFUSALS = {refused.code: refused for refused in (NotEntitled, InterfaceNotAllowed, NoFreeAddress)}
 Holder = User | ServiceAccount
@@ -76,7 +77,7 @@ def enrol(
         interface=interface, name=name, platform=platform, enrolled_at=at, expires_at=expires_at,
         token=actor.token, **_belonging_to(owner),
     )  # fmt: skip
-    alone = False
+    alone = isinstance(owner, ServiceAccount) and owner.device_limit <= SMALL
     for _ in range(TRIES):
         try:
             return _enrol(new, public_key, actor, at, in_place_of, alone=alone)

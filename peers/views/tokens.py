@@ -60,7 +60,7 @@ def _empty(request: PersonRequest, at: datetime) -> TokenForm:
 def _tokens_page(
     request: PersonRequest, form: TokenForm, *, made: ApiToken | None = None, text: str = ""
 ) -> HttpResponse:
-    own = ApiToken.objects.of(request.user).with_usable(database_now()).unrevoked_first()
+    own = ApiToken.objects.of(request.user).with_usable(database_now()).usable_first()
     lines = token_lines(own[:LISTED])
     usable = [line for line in lines if line.state == TokenState.USABLE]
     context = {

@@ -56,6 +56,14 @@ def test_an_account_is_counted_over_all_its_tokens(builders, wg0, limits, store)
     assert enrolling(program(rows.account(wg0)), 1) == [400]
 
 
+def test_who_asks_too_often_uses_up_no_count_of_others(builders, wg0, limits, store):
+    limits(token=3, account=10, address=20)
+    broken, sound = program(builders), program(builders)
+    assert enrolling(broken, 30) == [400] * 3 + [429] * 27
+    assert enrolling(sound, 3) == [400] * 3  # of the same account
+    assert enrolling(program(rows.account(wg0)), 3) == [400] * 3  # of another, at the same address
+
+
 def test_a_person_is_counted_over_all_their_tokens(alice, limits, store):
     limits(person=2)
     tokens = [program(alice) for _ in range(2)]
