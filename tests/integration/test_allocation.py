@@ -323,7 +323,7 @@ def test_a_number_costs_no_more_among_twenty_thousand(database, subtests, owners
                 must_be_cheap(cost(on, person))
 
 
-def cost(on, person=None, account=None):
+def cost(on, person=None, account=None, most=MOST):
     """Return how often an allocation for a new peer of the person or the account walked all peers, and how many it fetched."""
     nobody = "00000000-0000-0000-0000-000000000000"
     values = [
@@ -331,7 +331,7 @@ def cost(on, person=None, account=None):
         person and person.pk,
         account and account.pk,
         nobody,
-        MOST,
+        most,
         24 * 3600,
         on.last_host,
         AHEAD,

@@ -3,9 +3,11 @@
 import json
 import logging
 
+import pytest
+
 from peers.models import AuditEvent, Peer
 from tests import rows
-from tests.integration.programs import PEERS, REGISTER, told
+from tests.integration.programs import INTERFACES, PEERS, REGISTER, told
 from tests.unit.test_keys import GOOD, LOW_ORDER, NOT_THE_SHAPE, P, as_text
 
 KEY = rows.public_key()
@@ -155,3 +157,13 @@ def test_nothing_that_was_refused_is_on_record(builder):
         builder.send(sent)
         builder.send(sent, REGISTER)
     assert set(AuditEvent.objects.values_list("action", flat=True)) <= {"make_token"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", PEERS), ("GET", INTERFACES), ("DELETE", f"{PEERS}/{{peer_id}}")]
+)
+def test_a_body_that_nobody_asked_for_gets_a_documented_answer(builder, builders, wg0, method, path):
+    address = path.format(peer_id=rows.machine(builders, wg0).pk)
+    answer = builder.browser.generic(method, address, b" " * 70_000, content_type="application/json")
+    documented = builder.get("/api/v1/openapi.json").json()["paths"][path][method.lower()]["responses"]
+    assert str(answer.status_code) in documented

@@ -1,6 +1,10 @@
 """`POST /register`: the small contract of scripts, to the letter, and `?wait`, where no gateway answers."""
 
+import os
+import resource
 import time
+from contextlib import ExitStack
+from threading import Thread
 from uuid import uuid4
 
 import pytest
@@ -278,3 +282,48 @@ def test_while_all_who_may_wait_do_others_are_answered(builders, wg0, database, 
     assert 1 <= waited <= 2 * 2  # places of two processes
     assert said.count([503, "1"]) == WAITERS - waited
     assert said.index([[200] * 3]) < said.index([202, None])
+
+
+# --- Who ends while they wait ---
+
+
+def suspend_account(builders):
+    services.suspend_account(actor=services.Actor(), account=builders, at=timezone.now(), reason="x")
+
+
+def suspend_peer(_builders):
+    services.suspend(actor=services.Actor(), peer=Peer.objects.get(), at=timezone.now(), reason="x")
+
+
+def expire(_builders):
+    Peer.objects.update(expires_at=timezone.now())
+
+
+@pytest.mark.parametrize("end", [suspend_account, suspend_peer, expire])
+def test_a_key_that_may_come_back_is_not_called_revoked_to_who_waits(builder, builders, gateway, end):
+    gateway()  # it reports, and has not looked since
+    key, answers = rows.public_key(), []
+
+    def call():
+        answers.append(builder.enrol(key, path=f"{PEERS}?wait=4"))
+        connection.close()
+
+    waiting = Thread(target=call)
+    waiting.start()
+    time.sleep(0.6)
+    end(builders)
+    waiting.join(20)
+    assert answers[0].status_code == 202
+
+
+def test_a_process_with_many_connections_can_wait_too(builder, gateway):
+    gateway()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        connection.close()
+        stack.callback(connection.close)
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        assert builder.enrol(path=f"{PEERS}?wait=1").status_code == 202

@@ -213,6 +213,9 @@ def test_a_number_costs_no_more_among_twenty_thousand_that_the_account_gave_up(d
         f" UPDATE peers_interface SET next_host = {on.last_host + 1 if not room else MANY + 2}"
     )
     must_be_cheap(cost(on, account=builders))
+    walks, fetched = cost(on, account=builders, most=2 * MANY)
+    assert walks == 0
+    assert fetched < 1200  # it counts up to a thousand
 
 
 def test_a_machine_costs_no_more_among_twenty_thousand_of_its_account_when_far_from_its_limit(database):

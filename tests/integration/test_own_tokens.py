@@ -307,3 +307,14 @@ def test_a_letter_is_in_the_language_of_the_page(alice):
     with translation.override("de"):
         rows.token(alice)
     assert "Guten Tag, Alice," in Mail.objects.get().body
+
+
+def test_a_token_that_acts_is_listed_however_many_have_ended_since(client, alice, monkeypatch):
+    monkeypatch.setattr(views, "LISTED", 3)
+    at = timezone.now()
+    rows.token(alice, name="long lived", at=at - timedelta(days=60), expires_at=at + timedelta(days=20))
+    for number in range(3):
+        rows.token(
+            alice, name=f"short {number}", at=at - timedelta(days=50), expires_at=at - timedelta(days=49)
+        )
+    assert "long lived" in text(client.get(TOKENS))
