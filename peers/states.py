@@ -50,6 +50,7 @@ REPORTS = f"""EXISTS (
 READ_BACK = """
 SELECT status.latest_handshake >= now() - interval %s
 FROM peers_peerstatus status JOIN peers_gatewaystatus report ON report.gateway = status.gateway
+JOIN peers_peer ON peers_peer.id = status.peer_id AND peers_peer.revoked_at IS NULL
 WHERE status.peer_id = %s AND status.public_key = %s AND status.present AND status.problem = ''
     AND report.interface_id = %s AND report.attached AND report.heartbeat_at >= now() - interval %s
 ORDER BY status.latest_handshake DESC NULLS LAST LIMIT 1

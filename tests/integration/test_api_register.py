@@ -17,6 +17,7 @@ from peers import services
 from peers.api import register, waiting
 from peers.models import Interface, Peer
 from peers.signals import READ_BACK
+from peers.states import read_back
 from tests import rows
 from tests.integration.conftest import free_port
 from tests.integration.programs import PEERS, REGISTER, Program, told
@@ -314,6 +315,16 @@ def test_a_key_that_may_come_back_is_not_called_revoked_to_who_waits(builder, bu
     end(builders)
     waiting.join(20)
     assert answers[0].status_code == 202
+
+
+def test_what_was_revoked_is_not_called_live_while_it_is_still_on(builder, builders, wg0, gateway, status):
+    gateway()
+    peer = rows.machine(builders, wg0)
+    key = peer.key.public_key
+    status(peer)
+    assert read_back(peer, key)
+    services.revoke(actor=services.Actor(), peer=peer, at=timezone.now())
+    assert read_back(peer, key) is None
 
 
 def test_a_process_with_many_connections_can_wait_too(builder, gateway):

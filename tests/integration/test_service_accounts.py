@@ -2,16 +2,17 @@
 
 from datetime import timedelta
 from ipaddress import ip_network
+from threading import Thread
 
 import pytest
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from peers import services
 from peers.models import ApiToken, AuditEvent, Peer, PeerKey, ServiceAccount
 from tests import rows
 from tests.integration.programs import PROGRAMS_ADDRESS, Program
-from tests.integration.test_services import at_once, break_at, listening, told
+from tests.integration.test_services import at_once, break_at, listening, told, wait_for_a_lock
 
 AT = timezone.now()
 
@@ -261,6 +262,24 @@ def test_nothing_is_done_any_more_with_a_token_that_was_revoked_after_it_was_loo
     with pytest.raises(services.TokenInvalid):
         ACTS[act](peer, services.Actor(token=token))
     assert everything() == before
+
+
+def test_a_revocation_waits_for_what_is_being_done_with_the_token(builders, wg0, database):
+    token, peer = rows.token(builders)[0], rows.machine(builders, wg0)
+
+    def revoke():
+        services.revoke_token(actor=services.Actor(), token=token, at=timezone.now())
+        connection.close()
+
+    revoking = Thread(target=revoke)
+    with transaction.atomic():
+        services.rename(actor=services.Actor(token=token), peer=peer, name="new")
+        revoking.start()
+        wait_for_a_lock(database)
+    revoking.join(20)
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    assert AuditEvent.objects.order_by("-pk").values_list("action", flat=True)[0] == "revoke_token"
 
 
 # --- A machine's enrolment: before or after, never between ---
