@@ -105,14 +105,16 @@ class ApiTokenAdmin(AsksFirst, ReadOnlyAdmin):
             raise PermissionDenied
         token = get_object_or_404(ApiToken.objects.select_related("service_account", "owner"), pk=pk)
         # Who may revoke no devices is not asked about them, and cannot do so by the way.
-        before = _enrolled(token).count() if request.user.has_perm("peers.revoke_peer") else 0
+        before = (
+            Peer.objects.enrolled_with(token).count() if request.user.has_perm("peers.revoke_peer") else 0
+        )
         form = RevokeTokenForm(request.POST if request.method == "POST" else None, enrolled=before)
         if not form.is_valid():
             asked = "with_peers" in form.fields
             return self.ask(request, "revoke", token, form, title=_("Revoke a token"), enrolled=asked)
         services.revoke_token(actor=actor(request), token=token, at=timezone.now(), **form.cleaned_data)
         messages.success(request, _("Revoked: %(token)s.") % {"token": token.name})
-        if gone := before - _enrolled(token).count():
+        if gone := before - Peer.objects.enrolled_with(token).count():
             sentence = ngettext("%(count)d device was revoked.", "%(count)d devices were revoked.", gone)
             messages.success(request, sentence % {"count": gone})
         return HttpResponseRedirect(self.back(request, token))
@@ -122,7 +124,7 @@ class ApiTokenAdmin(AsksFirst, ReadOnlyAdmin):
     ) -> HttpResponse:
         token = options.get("obj")
         if token is not None and self.has_revoke_permission(request):
-            context["may_revoke"] = token.revoked_at is None or _enrolled(token).exists()
+            context["may_revoke"] = token.revoked_at is None or Peer.objects.enrolled_with(token).exists()
         return super().render_change_form(request, context, *rest, **options)
 
     # --- Columns ---
@@ -170,7 +172,7 @@ class ApiTokenAdmin(AsksFirst, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("devices that came with it"))
     def machines(self, token: ApiToken) -> str:
         url = reverse("admin:peers_peer_changelist", query={"token__id__exact": token.pk})
-        return format_html('<a href="{}">{}</a>', url, _enrolled(token).count())
+        return format_html('<a href="{}">{}</a>', url, Peer.objects.enrolled_with(token).count())
 
     @admin.display(description=gettext_lazy("last used (UTC)"))
     def last_used(self, token: ApiToken) -> str:
@@ -178,8 +180,3 @@ class ApiTokenAdmin(AsksFirst, ReadOnlyAdmin):
             return _("never")
         at = f"{token.last_used_at:%Y-%m-%d %H:%M}"
         return f"{at}, {token.last_used_from}" if token.last_used_from else at
-
-
-def _enrolled(token: ApiToken) -> QuerySet[Peer]:
-    """Return the devices that were last enrolled with the token, but for revoked ones."""
-    return Peer.objects.filter(token=token, revoked_at=None)

@@ -16,14 +16,16 @@ NONE = ("none", "0")
 def interface(name: str) -> Interface:
     try:
         return Interface.objects.get(name=name)
-    except Interface.DoesNotExist:
-        raise CommandError(f"there is no interface {name}") from None
+    except (Interface.DoesNotExist, ValueError):  # which what is no text raises
+        raise CommandError(
+            f"there is no interface {ascii(name) if not name.isprintable() else name}"
+        ) from None
 
 
 def account(name: str) -> ServiceAccount:
     try:
         return ServiceAccount.objects.get(name=name)
-    except ServiceAccount.DoesNotExist:
+    except (ServiceAccount.DoesNotExist, ValueError):
         raise CommandError("there is no service account of that name") from None
 
 

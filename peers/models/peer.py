@@ -91,6 +91,10 @@ class PeerQuerySet(models.QuerySet["Peer"]):
         """Return the peers that count towards the device limit at ``at``: neither revoked nor expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
 
+    def enrolled_with(self, token: ApiToken) -> Self:
+        """Return the peers that were last enrolled with ``token``, but for revoked ones."""
+        return self.filter(token=token, revoked_at=None)
+
 
 class Peer(models.Model):
     """One device's place on an interface, with its name and its host number. Deleted by ``prune`` alone.

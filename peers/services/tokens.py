@@ -43,7 +43,7 @@ def make_token(
     text = generate()
     of = {"service_account": holder} if isinstance(holder, ServiceAccount) else {"owner": holder}
     token = ApiToken.objects.create(
-        name=name, beginning=beginning(text), token_hash=digest(text), scopes=sorted(scopes), made_at=at,
+        name=name, beginning=beginning(text), token_hash=digest(text), scopes=sorted(set(scopes)), made_at=at,
         made_by=actor.user, expires_at=expires_at, use_limit=use_limit, **of,
     )  # fmt: skip
     new = {
@@ -115,7 +115,7 @@ def _end(token: ApiToken, actor: Actor, at: datetime, reason: str) -> ApiToken:
 @transaction.atomic
 def _revoke_some(token: ApiToken, actor: Actor, at: datetime, reason: str) -> int:
     """Revoke some of the peers that were last enrolled with the token, and return how many."""
-    rows = Peer.objects.select_for_update(no_key=True).filter(token=token, revoked_at=None).order_by("pk")
+    rows = Peer.objects.select_for_update(no_key=True).enrolled_with(token).order_by("pk")
     peers = list(rows[:AT_ONCE])
     for peer in peers:
         revoke(actor=actor, peer=peer, at=at, reason=reason)

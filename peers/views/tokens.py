@@ -48,7 +48,7 @@ def revoke_token(request: PersonRequest, pk: int) -> HttpResponse:
         with_peers = "with_peers" in request.POST
         services.revoke_token(actor=actor(request), token=token, at=timezone.now(), with_peers=with_peers)
     elif token.revoked_at is None:
-        enrolled = Peer.objects.filter(token=token, revoked_at=None).count()
+        enrolled = Peer.objects.enrolled_with(token).count()
         return render(request, "peers/revoke_token.html", {"token": token, "enrolled": enrolled})
     return SeeOther(reverse("tokens"))
 

@@ -113,6 +113,10 @@ def test_an_account_that_cannot_be_is_refused_with_a_sentence(wg0, subtests):
             ("create_account", "x", "--team", "t", "--interface", "wg9"),
             "there is no interface wg9",
         ),
+        "an interface that is no text": (
+            ("create_account", "x", "--team", "t", "--interface", "\udcff"),
+            "there is no interface '\\udcff'",
+        ),
         "no team": (("create_account", "x", "--interface", "wg0"), "--team"),
         "an empty team": (("create_account", "x", "--team", " ", "--interface", "wg0"), "have names"),
         "no interface": (("create_account", "x", "--team", "t"), "--interface"),
@@ -163,6 +167,10 @@ def test_a_token_is_made_as_it_was_asked_for(runner, capsys):
 def test_a_token_that_cannot_be_is_refused_with_a_sentence(runner, capsys, subtests):
     for case, (words, sentence) in {
         "no such account": (("create_token", "nobody", "--name", "x"), "there is no service account"),
+        "an account that is no text": (
+            ("create_token", "\udcff", "--name", "x"),
+            "there is no service account",
+        ),
         "no name": (("create_token", "ci runner"), "--name"),
         "an empty name": (("create_token", "ci runner", "--name", " "), "Give the token a name."),
         "no such scope": ((*TOKEN, "--scope", "all"), "--scope"),
@@ -199,7 +207,7 @@ def test_a_token_is_revoked_alone_or_with_its_machines(wg0, runner, capsys):
 
 def test_what_is_no_token_cannot_be_revoked(runner, subtests):
     token, _ = rows.token(runner)
-    for text in ("latchkey_nothing", token.beginning[:-1], "", "%", token.name):
+    for text in ("latchkey_nothing", token.beginning[:-1], "", "%", "\udcff", token.name):
         with subtests.test(text):
             assert refused("revoke_token", text) == "there is no such token"
 

@@ -23,20 +23,21 @@ class Command(BaseCommand):
 
     def handle(self, *, with_peers: bool, reason: str, **options: Any) -> None:
         token = _find(options["beginning"])
-        before = _enrolled(token)
+        before = Peer.objects.enrolled_with(token).count()
         services.revoke_token(
             actor=services.Actor(), token=token, at=timezone.now(), reason=reason[:200], with_peers=with_peers
         )
-        self.stdout.write(f"{token} revoked, {before - _enrolled(token)} machines with it")
+        self.stdout.write(
+            f"{token} revoked, {before - Peer.objects.enrolled_with(token).count()} machines with it"
+        )
 
 
 def _find(text: str) -> ApiToken:
     # Of a whole token, which somebody may have found in a log, the rest is not looked at.
-    found = list(ApiToken.objects.filter(beginning=beginning(text.strip().removesuffix("…")))[:2])
+    try:
+        found = list(ApiToken.objects.filter(beginning=beginning(text.strip().removesuffix("…")))[:2])
+    except ValueError:  # it is no text
+        found = []
     if len(found) != 1:
         raise CommandError("more than one token begins so" if found else "there is no such token")
     return found[0]
-
-
-def _enrolled(token: ApiToken) -> int:
-    return Peer.objects.filter(token=token, revoked_at=None).count()
