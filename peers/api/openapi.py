@@ -9,7 +9,7 @@ from ninja.operation import Operation
 
 # Where the answer to an enrolment leads, and a page of the list.
 WITH_ITS_ID = {
-    name: {"operationId": name, "parameters": {"pk": "$response.body#/id"}}
+    name: {"operationId": name, "parameters": {"peer_id": "$response.body#/id"}}
     for name in ("read_peer", "rename_peer", "renew_peer", "revoke_peer")
 }
 ENROLLED: dict[str, Any] = {"responses": {status: {"links": WITH_ITS_ID} for status in (200, 201, 202)}}

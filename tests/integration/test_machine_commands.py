@@ -208,7 +208,7 @@ def test_a_token_is_revoked_alone_or_with_its_machines(wg0, runner, capsys):
 def test_what_is_no_token_cannot_be_revoked(runner, subtests):
     token, _ = rows.token(runner)
     for text in ("latchkey_nothing", token.beginning[:-1], "", "%", "\udcff", token.name):
-        with subtests.test(text):
+        with subtests.test(ascii(text)):
             assert refused("revoke_token", text) == "there is no such token"
 
 
