@@ -16,7 +16,7 @@ _hops = environment.number("LATCHKEY_TRUSTED_PROXY_HOPS", 0)
 bind = environment.text("LATCHKEY_BIND", "127.0.0.1:8000")
 workers = environment.number("LATCHKEY_WORKERS", 4, least=1)
 # Threads, since a request may wait for the gateway, and others must be answered meanwhile.
-worker_class = "gthread"
+worker_class = "portal.worker.Worker"
 threads = environment.number("LATCHKEY_THREADS", 12, least=1)
 timeout = 35  # seconds; the API's longest wait is 30
 graceful_timeout = 30

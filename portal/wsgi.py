@@ -10,13 +10,11 @@ from portal.middleware import BODY_LIMIT
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-LONGEST_PAUSE = 5  # seconds in which a thread waits for more of a body, or for more of an answer to be taken
-
 django_application = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Serve what is written in UTF-8, and comes without long pauses; a form that says to be in anything else is not read as one.
+    """Serve what is written in UTF-8; a form that says to be in anything else is not read as one.
 
     Django reads a request's address and form in whatever codec its Content-Type names, of which some are not for text
     and some let through what cannot be written down, before any handler of errors is there.
@@ -25,8 +23,6 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         environ["CONTENT_TYPE"] = "application/octet-stream"
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         environ["CONTENT_LENGTH"] = str(BODY_LIMIT)  # at most: Django reads none that has no length
-    if connection := environ.get("gunicorn.socket"):
-        connection.settimeout(LONGEST_PAUSE)
     return django_application(environ, start_response)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import socket
+import threading
 import time
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ from django.utils import timezone
 
 from peers import services
 from peers.models import Peer
+from portal.worker import ARRIVES_WITHIN
 from tests import rows
 from tests.integration.conftest import free_port
 from tests.integration.programs import PEERS, REGISTER
@@ -84,3 +87,62 @@ def test_a_body_without_a_length_is_read_as_any_other(served, shown):
     assert ends - timezone.now() <= timedelta(seconds=60)
     assert renewed(b"junk").json()["error"]["code"] == "bad_json"
     assert renewed(*[b" " * 4096] * 5).status_code == 413
+
+
+# --- Those who are slow on purpose ---
+
+HELD = 4 * THREADS
+SLOW = pytest.mark.timeout(180)
+
+
+def answers(served):
+    # One process may have taken all of them, and then its threads are through with them one after the other.
+    return requests.get(f"{served.url}/healthz", timeout=HELD / THREADS * ARRIVES_WITHIN + 20).status_code
+
+
+def connections(served, stack, number):
+    place = urlsplit(served.url)
+    return [
+        stack.enter_context(socket.create_connection((place.hostname, place.port))) for _ in range(number)
+    ]
+
+
+@SLOW
+def test_heads_that_never_end_hold_the_portal_up_for_seconds_only(served):
+    with ExitStack() as stack:
+        for connection in connections(served, stack, HELD):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Held: ")
+        time.sleep(1)
+        assert answers(served) == 200
+
+
+@SLOW
+def test_bodies_that_come_byte_by_byte_hold_the_portal_up_for_seconds_only(served):
+    over = threading.Event()
+    with ExitStack() as stack:
+        held = [stack.enter_context(begun(served, PEERS, {}, 60_000)) for _ in range(HELD)]
+
+        def drip():
+            while not over.wait(2):
+                for connection in held:
+                    with suppress(OSError):  # it was hung up on, as it should be
+                        connection.sendall(b" ")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            time.sleep(1)
+            assert answers(served) == 200
+        finally:
+            over.set()
+            dripping.join()
+
+
+@SLOW
+def test_connections_that_say_nothing_hold_nobody_up(served):
+    with ExitStack() as stack:
+        connections(served, stack, 100)
+        time.sleep(0.5)
+        begun_at = time.monotonic()
+        assert answers(served) == 200
+        assert time.monotonic() - begun_at < 10
