@@ -4,6 +4,8 @@
 set -eu
 umask 077
 export LC_ALL=C
+# What the caller exports under these names would go on being exported, with what they hold here.
+unset token private_key preshared_key answer fields
 
 # The portal that serves this script fills in its address.
 PORTAL=''
@@ -455,6 +457,7 @@ plan_enrol() {
 }
 
 take_place() {
+    [ "$ttl" ] || ttl=$(kept ttl)
     ask_place
     if [ "$status" = 409 ] && [ "$(field error.code)" = key_revoked ] && [ "$new_key" ]; then
         drop_link

@@ -156,3 +156,11 @@ def test_a_script_from_before_works_with_its_address_and_its_token_changed(
     path.write_text(changed.replace(token.read_text().strip(), "latchkey_wrong"))
     failed = machine.namespace.run("bash", str(path), check=False)
     assert failed.returncode == 1 and "registration failed: Send a valid token" in failed.stderr
+
+
+def test_enrolling_twice_leaves_the_time_that_renewing_asks_for(running, account, script, token):
+    account.default_ttl = account.max_ttl = None
+    account.save(update_fields=["default_ttl", "max_ttl"])
+    script.run("enrol", "--token-file", str(token), "--ttl", "600")
+    script.run("enrol", "--token-file", str(token))
+    script.run("renew", "--token-file", str(token))
