@@ -1,7 +1,7 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
 # Needs wg and curl; up and down need ip too. `sh enrol.sh --help` says how.
-set -eu
+set -eu +x # no key is printed, not for sh -x either
 umask 077
 export LC_ALL=C
 # What the caller exports under these names would go on being exported, with what they hold here.
@@ -183,6 +183,20 @@ matches() {
 
 # ask METHOD PATH SECONDS [BODY]: set status, and fields with what the answer holds.
 ask() {
+    request "$@"
+    if ! is_answered && is_dead; then past_the_tunnel request "$@"; fi
+    is_answered || fail $AGAIN unreachable "The portal at $PORTAL cannot be reached, or its answer broke off."
+    if [ "$status" = 204 ]; then
+        fields=''
+    elif ! fields=$(printf '%s\n' "${answer%"$NEW_LINE"*}" | values); then
+        fields=''
+        case $status in
+            2*) no_portal 'no JSON' ;;
+        esac
+    fi
+}
+
+request() {
     # The token goes by a pipe: whoever lists the processes sees arguments.
     answer=$(
         exec 9<&- # curl may outlive the script that was told to end
@@ -194,18 +208,12 @@ ask() {
         } | head -c $LONGEST
     )
     status=${answer##*"$NEW_LINE"}
-    matches "$status" '[1-5][0-9]{2}' ||
-        fail $AGAIN unreachable "The portal at $PORTAL cannot be reached, or its answer broke off."
-    if [ "$status" = 204 ]; then
-        fields=''
-    elif ! fields=$(printf '%s\n' "${answer%"$NEW_LINE"*}" | values); then
-        fields=''
-        case $status in
-            2*) no_portal 'no JSON' ;;
-        esac
-    fi
 }
 LONGEST=65536
+
+is_answered() {
+    matches "$status" '[1-5][0-9]{2}'
+}
 
 # Print each value of a JSON text as "key value", of an object within as "key.key value", of a list one a line.
 # What is not printable ASCII becomes "?"; end with 1 where it is no JSON.
@@ -365,13 +373,25 @@ conf_is_current() {
     [ -e "$conf_file" ] && [ "$(conf)" = "$(cat "$conf_file")" ]
 }
 
+# That it is not applied is written first: whoever is killed in between leaves it to the next renewal.
 keep() {
+    applied=$(kept applied)
+    conf_is_current || applied=no
+    store "$peer_file" "id $id
+expires_at $expires_at
+interface $on
+ttl $ttl
+applied $applied"
     if ! conf_is_current; then store "$conf_file" "$(conf)"; fi
-    store "$peer_file" "id $id${NEW_LINE}expires_at $expires_at${NEW_LINE}interface $on${NEW_LINE}ttl $ttl"
 }
 
 kept() {
     if [ -e "$peer_file" ]; then sed -n "s/^$1 //p" "$peer_file"; fi
+}
+
+# keep_applied yes | no: whether the interface is as NAME.conf says, as far as up and renew have to do with it.
+keep_applied() {
+    if [ -e "$peer_file" ]; then store "$peer_file" "$(sed '/^applied /d' "$peer_file")${NEW_LINE}applied $1"; fi
 }
 
 # store FILE TEXT: all of it or nothing, for its owner's eyes.
@@ -499,9 +519,10 @@ told_place() {
 
 # --- up ---
 
-# Where everything goes through the tunnel: the mark of WireGuard's own packets, and the table of all others with the
-# priority of the rule that leads there, after the one that asks the main table.
-MARK=27755 BEFORE=27754
+# Where everything goes through the tunnel: the mark of WireGuard's own packets, the table of all others, and the rules,
+# as ip(8) shows them: the main table first, without its default, and then that one.
+TABLE=27755 MARK=0x6c6b
+MAIN_RULE='27754: from all lookup main suppress_prefixlength 0' TUNNEL_RULE="$TABLE: not from all fwmark $MARK lookup $TABLE"
 
 up() {
     need wg ip
@@ -540,7 +561,10 @@ stands() {
 }
 
 make_link() {
-    if ip link add dev "$name" type wireguard 2>/dev/null; then return; fi
+    if reason=$(ip link add dev "$name" type wireguard 2>&1); then return; fi
+    case $reason in
+        *'not permitted'*) fail $HERE interface "The interface $name cannot be made: that takes root, or CAP_NET_ADMIN." ;;
+    esac
     command -v wireguard-go >/dev/null ||
         fail $NO_TOOL no_tool "The kernel makes no WireGuard interface here, and wireguard-go is not installed."
     LOG_LEVEL='' wireguard-go "$name" </dev/null >/dev/null 2>&1 9<&- ||
@@ -549,19 +573,45 @@ make_link() {
 
 # apply syncconf | setconf: the second also ends the session that there is, so that the next packet begins one.
 apply() {
+    can_route
     remove_stale
     of_wg | wg "$1" "$name" /dev/stdin || fail $HERE interface "wg does not take $conf_file."
     must ip link set dev "$name" mtu "$(of_conf MTU)"
     for address in $(usable Address); do must ip address replace "$address" dev "$name"; done
     must ip link set dev "$name" up
     for network in $(usable AllowedIPs); do route "$network"; done
+    keep_applied yes
 }
 
-# What wg(8) itself reads of the file; the rest is for wg-quick(8).
+can_route() {
+    if has_everything && ! ip -V 2>&1 | grep -q iproute2; then
+        fail $NO_TOOL no_tool "Where everything goes through the tunnel, ip has to be iproute2's."
+    fi
+}
+
+# What wg(8) itself reads of the file, and what it would begin anew if it were not told; the rest is for wg-quick(8).
 of_wg() {
-    printf '[Interface]\n'
-    if has_everything; then printf 'FwMark = %s\n' $MARK; fi
+    printf '[Interface]\nFwMark = %s\n' "$(mark)"
+    port=$(wg show "$name" listen-port)
+    if [ "$port" != 0 ]; then printf 'ListenPort = %s\n' "$port"; fi
     sed -e 1d -e '/^Address = /d' -e '/^DNS = /d' -e '/^MTU = /d' "$conf_file"
+}
+
+mark() {
+    if is_routed_by_us; then
+        if has_everything; then printf '%s' $MARK; else printf off; fi
+    else
+        wg show "$name" fwmark
+    fi
+}
+
+# Whether what goes through the tunnel is this script's to say: wg-quick(8), which can send everything there as well, gives
+# the tunnel's packets a mark of its own.
+is_routed_by_us() {
+    case $(wg show "$name" fwmark) in
+        off | "$MARK") return 0 ;;
+        *) return 1 ;;
+    esac
 }
 
 # usable FIELD: its addresses or networks, without IPv6 where the kernel has none.
@@ -599,36 +649,70 @@ has_everything() {
 # A route that stood before goes on standing behind this one, and is used again once the interface is gone.
 route() {
     case $1 in
-        */0) route_everything "$(family "$1")" "$1" ;;
-        *:*) must ip -6 route replace "$1" dev "$name" metric 1 ;;
-        *) has_route "$1" || must ip -4 route prepend "$1" dev "$name" ;;
+        */0) if is_routed_by_us; then route_everything "$(family "$1")" "$1"; fi ;;
+        *:*) has_route -6 "$1" || route_ipv6 "$1" ;;
+        *) has_route -4 "$1" || must ip -4 route prepend "$1" dev "$name" ;;
     esac
 }
 
 has_route() {
-    [ "$(ip -4 route show "$1" dev "$name")" ]
+    [ "$(ip "$1" route show "$2" dev "$name")" ]
+}
+
+# IPv6's routes to one network stand in the order of their metrics, each of which is one route's.
+route_ipv6() {
+    metric=1
+    until ip -6 route add "$1" dev "$name" metric $metric 2>/dev/null; do
+        metric=$((metric + 1))
+        [ $metric -le 64 ] || fail $HERE interface "No route to $1 can be set."
+    done
 }
 
 # As wg-quick(8) does: all but WireGuard's own packets, and but what the main table knows better than by its default.
 # Each tunnel has a route of its own in the table, with its interface's number as the metric.
 route_everything() {
     link=$(ip -o link show dev "$name")
-    must ip "$1" route replace "$2" dev "$name" table $MARK metric "${link%%:*}"
-    has_rule "$1" $BEFORE || must ip "$1" rule add pref $BEFORE table main suppress_prefixlength 0
-    has_rule "$1" $MARK || must ip "$1" rule add pref $MARK not fwmark $MARK table $MARK
+    must ip "$1" route replace "$2" dev "$name" table $TABLE metric "${link%%:*}"
+    for rule in "$MAIN_RULE" "$TUNNEL_RULE"; do
+        has_rule "$1" "$rule" || change_rule "$1" add "$rule"
+    done
 }
 
-# has_rule FAMILY PRIORITY
+# has_rule FAMILY RULE
 has_rule() {
-    ip "$1" rule show 2>/dev/null | grep -q "^$2:"
+    ip "$1" rule show 2>/dev/null | sed 's/[[:space:]]\{1,\}/ /g; s/ $//' | grep -Fqx -- "$2"
+}
+
+# change_rule FAMILY add | delete RULE
+change_rule() {
+    # shellcheck disable=SC2086 # its words
+    must ip "$1" rule "$2" pref "${3%%:*}" ${3#*: }
 }
 
 # The rules are those of all tunnels whose routes are in the table, so they go with the last of these.
 remove_rules() {
-    if [ "$(ip "$1" route show table $MARK 2>/dev/null)" ]; then return; fi
-    for priority in $MARK $BEFORE; do
-        if has_rule "$1" "$priority"; then must ip "$1" rule delete pref "$priority"; fi
+    if [ "$(ip "$1" route show table $TABLE 2>/dev/null)" ]; then return; fi
+    for rule in "$TUNNEL_RULE" "$MAIN_RULE"; do
+        if has_rule "$1" "$rule"; then change_rule "$1" delete "$rule"; fi
     done
+}
+
+# Whether nothing can pass, though everything is to go that way: no session of WireGuard's lives longer than three minutes.
+is_dead() {
+    has_everything && link_is_ours && is_routed_by_us || return 1
+    [ $(($(date +%s) - $(wg show "$name" latest-handshakes | awk '{ at = $2 } END { print at + 0 }'))) -gt 180 ]
+}
+
+# past_the_tunnel COMMAND...: with what goes by its default on its old way. The next renewal puts right what is interrupted.
+past_the_tunnel() {
+    keep_applied no
+    for network in $(usable AllowedIPs); do
+        case $network in
+            */0) remove_everything "$(family "$network")" "$network" ;;
+        esac
+    done
+    "$@"
+    for network in $(usable AllowedIPs); do route "$network"; done
 }
 
 # Take off what an earlier configuration left: its networks are those that the interface still lets in.
@@ -645,7 +729,7 @@ remove_stale() {
 }
 
 remove_everything() {
-    ip "$1" route delete "$2" dev "$name" table $MARK 2>/dev/null || :
+    ip "$1" route delete "$2" dev "$name" table $TABLE 2>/dev/null || :
     remove_rules "$1"
 }
 
@@ -717,6 +801,7 @@ take_renewed() {
     preshared_key=$(of_conf PresharedKey) # which is in answers to an enrolment only
     if conf_is_current; then
         keep
+        if [ "$(kept applied)" = no ] && link_is_ours; then need ip && apply syncconf; fi
         told_place
     else
         enrol_again

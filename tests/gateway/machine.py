@@ -19,7 +19,22 @@ PORT = 8000
 URL = f"http://{OUTSIDE}:{PORT}"
 START_WITHIN = 20  # seconds
 OURS = ("wg", "curl", "flock", "wireguard-go")
-COMMON = ("awk", "cat", "grep", "head", "ip", "mkdir", "mv", "rm", "sed", "sh", "sleep", "tr", "uname")
+COMMON = (
+    "awk",
+    "cat",
+    "date",
+    "grep",
+    "head",
+    "ip",
+    "mkdir",
+    "mv",
+    "rm",
+    "sed",
+    "sh",
+    "sleep",
+    "tr",
+    "uname",
+)
 
 
 def bare(folder: Path, *, busybox: bool = False) -> Path:

@@ -18,8 +18,9 @@ def test_neither_token_nor_key_is_in_an_argument_an_environment_or_a_line_printe
     watched = ["strace", "-f", "-v", "-s", "10000", "-e", "trace=execve", "-o", str(trace)]
     theirs = {"PATH": os.environ["PATH"], "token": "", "private_key": "", "preshared_key": ""}
     for words in (["enrol"], ["renew"], ["enrol", "--json"], ["down"]):
+        shell, *rest = script.command(*words)
         done = subprocess.run(
-            [*watched, *script.command(*words)], env=script.environment | theirs,
+            [*watched, shell, "-x", *rest], env=script.environment | theirs,
             capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         keys |= {script.key.read_text().strip()} if script.key.exists() else set()

@@ -1,8 +1,16 @@
 """What goes through the tunnel, and what goes where it went before once the tunnel is gone."""
 
-import pytest
+import subprocess
+import time
 
-from tests.gateway.tunnel.looking import link_of, rules, way_out
+import pytest
+from django.utils import timezone
+
+from peers.models import Peer
+from peers.states import State
+from tests.gateway.acting import state
+from tests.gateway.machine import OUTSIDE
+from tests.gateway.tunnel.looking import ON_BUSYBOX, first_reply, link_of, rules, way_out
 
 
 def test_everything_goes_through_the_tunnel_but_its_own_packets(
@@ -74,3 +82,89 @@ def test_a_route_that_was_there_is_there_again_after_down(running, wg0, script, 
     assert way_out(machine, "10.1.2.3") == way_out(machine, "fd00:1::1") == "latchkey"
     script.run("down", "--token-file", str(token))
     assert machine.run("ip", "route") + machine.run("ip", "-6", "route") == before
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "fd00::/16"])
+def test_two_tunnels_to_one_network_do_not_take_each_others_route(
+    running, wg0, script, token, machine, network
+):
+    inside = network.partition("/")[0] + "1"
+    wg0.client_allowed_ips = [network]
+    wg0.save(update_fields=["client_allowed_ips"])
+    for word in ("enrol", "up"):
+        for name in ("one", "two"):
+            script.run(word, "--token-file", str(token), "--name", name)
+    script.run("up", "--name", "one")
+    first = way_out(machine, inside)
+    (other,) = {"one", "two"} - {first}
+    script.run("down", "--token-file", str(token), "--name", first)
+    assert way_out(machine, inside) == other
+
+
+def test_rules_of_somebody_elses_with_the_same_priority_stay(running, everything, script, machine, token):
+    for priority in ("27754", "27755"):
+        machine.run("ip", "rule", "add", "pref", priority, "to", "192.0.2.0/24", "lookup", "main")
+    before = rules(machine)
+    script.run("enrol", "--token-file", str(token))
+    script.run("up")
+    assert way_out(machine) == "latchkey"
+    script.run("down", "--token-file", str(token))
+    assert (way_out(machine), rules(machine)) == (everything, before)
+
+
+def test_a_machine_whose_tunnel_carries_everything_and_is_dead_reaches_its_portal(
+    running, everything, script, machine, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+    script.run("enrol", "--token-file", str(token))
+    ended(running)
+    script.run("up")  # as when it was off for longer than its time
+    whole = rules(machine)
+    script.run("renew", "--token-file", str(token))
+    assert (way_out(machine), rules(machine)) == ("latchkey", whole)
+    first_reply(pinging(machine), running)
+
+
+def ended(running):
+    peer = Peer.objects.get()
+    Peer.objects.update(expires_at=timezone.now())
+    running.eventually(lambda: state(peer) == State.EXPIRED)
+
+
+def test_an_answer_that_breaks_off_is_no_reason_to_leave_a_tunnel_that_lives(
+    running, everything, script, machine, portal, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+    for word in ("enrol", "up"):
+        script.run(word, "--token-file", str(token))
+    first_reply(pinging(machine), running)
+    portal.stop()
+    watched = machine.namespace.popen("ip", "monitor", "rule", "route", stdout=subprocess.PIPE, text=True)
+    script.run("renew", "--token-file", str(token), code=4)
+    watched.terminate()
+    assert watched.communicate()[0] == ""
+
+
+def test_where_wg_quick_sends_everything_through_the_tunnel_renewing_leaves_that_to_it(
+    running, everything, script, machine, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+    script.run("enrol", "--token-file", str(token))
+    machine.run("wg-quick", "up", "latchkey")
+    pings = pinging(machine)
+    first_reply(pings, running)
+    made = rules(machine), machine.run("wg", "show", "latchkey", "fwmark")
+    machine.run("ip", "-4", "rule", "add", "pref", "1", "to", OUTSIDE, "lookup", "main")
+    ended(running)
+    script.run("renew", "--token-file", str(token))
+    machine.run("ip", "-4", "rule", "delete", "pref", "1")
+    assert (rules(machine), machine.run("wg", "show", "latchkey", "fwmark")) == made
+    first_reply(pings, running, since=time.time())
+
+
+@ON_BUSYBOX
+def test_the_ip_of_busybox_is_told_to_be_too_little_for_everything(everything, script, machine, token):
+    before = rules(machine)
+    script.run("enrol", "--token-file", str(token))
+    assert script.run("up", code=2)["error"]["code"] == "no_tool"
+    assert rules(machine) == before

@@ -23,8 +23,12 @@ def test_up_again_changes_nothing_and_cuts_no_session(running, script, machine, 
 
 
 def configured(machine):
-    """Return its addresses and routes; whether the kernel still looks for doubles of an address is its own affair."""
-    return machine.run("ip", "address").replace(" tentative", ""), machine.run("ip", "route")
+    """Return its addresses, routes and port; whether the kernel still looks for doubles of an address is its own affair."""
+    return (
+        machine.run("ip", "address").replace(" tentative", ""),
+        machine.run("ip", "route") + machine.run("ip", "-6", "route"),
+        machine.run("wg", "show", "latchkey", "listen-port"),
+    )
 
 
 def bytes_received(machine):
@@ -64,6 +68,33 @@ def test_a_changed_network_is_taken_over_at_the_next_renewal(running, wg0, scrip
     assert "mtu 1400" in of_interface(machine, "link", "show")
     first_reply(pings, running, since=changed_at)
     assert Peer.objects.get().configured["mtu"] == 1400  # so that nobody is told that its file is old
+
+
+@pytest.mark.parametrize("told_by", ["renew", "enrol"])
+def test_a_change_that_could_not_be_applied_is_applied_by_the_next_renewal(
+    running, wg0, script, machine, tools, token, told_by
+):
+    for word in ("enrol", "up"):
+        script.run(word, "--token-file", str(token))
+    wg0.client_allowed_ips = ["192.0.2.7/32"]
+    wg0.save(update_fields=["client_allowed_ips"])
+    (tools / "ip").rename(tools / "away")
+    script.run(told_by, "--token-file", str(token), code=2 if told_by == "renew" else 0)
+    (tools / "away").rename(tools / "ip")
+    assert "192.0.2.7" not in of_interface(machine, "route", "show")
+    script.run("renew", "--token-file", str(token))
+    assert "192.0.2.7" in of_interface(machine, "route", "show")
+    machine.run("ip", "route", "delete", "192.0.2.7")  # so that one sees it being applied again
+    script.run("renew", "--token-file", str(token))
+    assert "192.0.2.7" not in of_interface(machine, "route", "show")
+
+
+def test_whoever_may_make_no_interface_is_told_so(script, machine, token):
+    script.run("enrol", "--token-file", str(token))
+    done = machine.namespace.run(
+        "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *script.command("up"), check=False
+    )
+    assert done.returncode == 6 and "takes root, or CAP_NET_ADMIN" in done.stderr
 
 
 @ON_BUSYBOX
