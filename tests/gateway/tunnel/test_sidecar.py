@@ -98,3 +98,13 @@ def test_a_sidecar_gives_its_place_back_when_it_ends_and_enrols_again_when_it_is
         assert Peer.objects.exclude(pk=peer.pk).count() == 1
         getattr(sidecar, end)()
         sidecar.wait(10)
+
+
+@ON_BUSYBOX
+def test_a_sidecar_that_is_told_to_end_while_it_enrols_keeps_no_place(running, machine, script, token):
+    running.stop()  # so that enrolling waits
+    sidecar = Pod(machine, script, token).start()
+    running.eventually(Peer.objects.exists)
+    sidecar.terminate()
+    assert sidecar.wait(20) == 0
+    assert Peer.objects.get().revoked_at
