@@ -125,6 +125,23 @@ def test_a_machine_whose_tunnel_carries_everything_and_is_dead_reaches_its_porta
     first_reply(pinging(machine), running)
 
 
+def test_a_refusal_past_a_dead_tunnel_leaves_everything_going_through_it(
+    everything, script, machine, wg0, token, tmp_path
+):
+    for word in ("enrol", "up"):
+        script.run(word, "--token-file", str(token))
+    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
+    whole = rules(machine)
+    unknown = tmp_path / "unknown"
+    unknown.write_text("latchkey_nobodys\n")
+    assert script.run("renew", "--token-file", str(unknown), code=3)["error"]["code"] == "token_invalid"
+    assert (way_out(machine), way_out(machine, "2001:db8::9"), rules(machine)) == (
+        "latchkey",
+        "latchkey",
+        whole,
+    )
+
+
 def ended(running):
     peer = Peer.objects.get()
     Peer.objects.update(expires_at=timezone.now())
