@@ -699,7 +699,7 @@ remove_rules() {
 
 # Whether nothing can pass, though everything is to go that way: no session of WireGuard's lives longer than three minutes.
 is_dead() {
-    has_everything && link_is_ours && is_routed_by_us || return 1
+    has_everything && link_is_ours || return 1
     [ $(($(date +%s) - $(wg show "$name" latest-handshakes | awk '{ at = $2 } END { print at + 0 }'))) -gt 180 ]
 }
 

@@ -1,5 +1,6 @@
 """What goes through the tunnel, and what goes where it went before once the tunnel is gone."""
 
+import shutil
 import subprocess
 import time
 
@@ -130,7 +131,7 @@ def test_a_refusal_past_a_dead_tunnel_leaves_everything_going_through_it(
 ):
     for word in ("enrol", "up"):
         script.run(word, "--token-file", str(token))
-    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
+    cut(machine, wg0)
     whole = rules(machine)
     unknown = tmp_path / "unknown"
     unknown.write_text("latchkey_nobodys\n")
@@ -140,6 +141,29 @@ def test_a_refusal_past_a_dead_tunnel_leaves_everything_going_through_it(
         "latchkey",
         whole,
     )
+
+
+def test_what_was_interrupted_past_a_dead_tunnel_is_made_whole_by_the_next_renewal(
+    everything, script, machine, wg0, tools, token
+):
+    for word in ("enrol", "up"):
+        script.run(word, "--token-file", str(token))
+    cut(machine, wg0)
+    real, ip = shutil.which("ip"), tools / "ip"
+    ip.rename(tools / "away")
+    ip.write_text(f'#!/bin/sh\n{real} "$@"\ncase "$*" in *delete*table*) /bin/kill -9 $PPID ;; esac\n')
+    ip.chmod(0o755)
+    done = machine.namespace.run(*script.command("renew", "--token-file", str(token)), check=False)
+    assert done.returncode == -9
+    assert way_out(machine) == everything
+    (tools / "away").rename(ip)
+    script.run("renew", "--token-file", str(token))
+    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
+
+
+def cut(machine, wg0):
+    """Have nothing pass through the tunnel, and whoever tries told so at once."""
+    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
 
 
 def ended(running):

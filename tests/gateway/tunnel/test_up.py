@@ -89,7 +89,8 @@ def test_a_change_that_could_not_be_applied_is_applied_by_the_next_renewal(
     assert "192.0.2.7" not in of_interface(machine, "route", "show")
 
 
-def test_whoever_may_make_no_interface_is_told_so(script, machine, token):
+def test_whoever_may_make_no_interface_is_told_so(script, machine, tools, token):
+    (tools / "wireguard-go").unlink()  # which is not what is missing
     script.run("enrol", "--token-file", str(token))
     done = machine.namespace.run(
         "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *script.command("up"), check=False
