@@ -1,7 +1,7 @@
 #!/bin/sh
 # Enrols this machine at a Latchkey portal, brings its tunnel up, renews its place there and gives it back.
 # Needs wg and curl; up and down need ip too. `sh enrol.sh --help` says how.
-set -eu +x # no key is printed, not for sh -x either
+set -eu +ax # no key is printed or exported, not for sh -ax either
 umask 077
 export LC_ALL=C
 # What the caller exports under these names would go on being exported, with what they hold here.
@@ -156,6 +156,7 @@ items() {
 
 NEW_LINE='
 '
+RETURN=$(printf '\r')
 NUMBER='[1-9][0-9]{0,8}'
 TUNNEL='[a-zA-Z0-9_=+][a-zA-Z0-9_=+.-]{0,14}'
 KEY='[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]='
@@ -181,10 +182,15 @@ matches() {
 
 # --- What the portal says ---
 
+way=''
+
 # ask METHOD PATH SECONDS [BODY]: set status, and fields with what the answer holds.
 ask() {
-    request "$@"
-    if ! is_answered && is_dead; then past_the_tunnel request "$@"; fi
+    $way request "$@"
+    if ! is_answered && is_dead; then
+        way=past_the_tunnel # for what else is asked, too
+        $way request "$@"
+    fi
     is_answered || fail $AGAIN unreachable "The portal at $PORTAL cannot be reached, or its answer broke off."
     if [ "$status" = 204 ]; then
         fields=''
@@ -314,6 +320,11 @@ any() {
     [ -z "$(field "$1")" ] || some "$1" "$2"
 }
 
+# at_most_one FIELD PATTERN
+at_most_one() {
+    [ -z "$(field "$1")" ] || one "$@"
+}
+
 endpoint() {
     found=$(one server_endpoint "$ENDPOINT") && [ "${found##*:}" -le 65535 ] && printf '%s' "$found"
 }
@@ -324,7 +335,7 @@ number() {
 }
 
 no_portal() {
-    fail $NO_PORTAL no_portal "What answers at $PORTAL is no portal of Latchkey: $1. Nothing was written."
+    fail $NO_PORTAL no_portal "What answers at $PORTAL is no portal of Latchkey: $1. Nothing of it was used."
 }
 
 refused() {
@@ -348,8 +359,8 @@ take() {
     server_endpoint=$(endpoint) || no_portal server_endpoint
     networks=$(some client_allowed_ips "$NETWORK") || no_portal client_allowed_ips
     keepalive=$(number persistent_keepalive 0 65535) || no_portal persistent_keepalive
-    preshared_key=$(any preshared_key "$KEY") || no_portal preshared_key
-    expires_at=$(any expires_at "$MOMENT") || no_portal expires_at
+    preshared_key=$(at_most_one preshared_key "$KEY") || no_portal preshared_key
+    expires_at=$(at_most_one expires_at "$MOMENT") || no_portal expires_at
     state=$(one state '[a-z_]{1,20}') || no_portal state
     on=$(one interface "$TUNNEL") || no_portal interface
 }
@@ -406,7 +417,8 @@ alone() {
     [ -r "$dir" ] || fail $HERE files "$dir cannot be read: that takes root."
     exec 9<"$dir"
     ! command -v flock >/dev/null || flock 9 || fail $HERE files "$dir cannot be locked."
-    rm -f "$new_file" # what one left that was killed, and it may hold the key
+    # What one left that was killed, and it may hold the key.
+    rm -f "$new_file" || fail $HERE files "$new_file cannot be deleted."
 }
 
 make_key() {
@@ -439,12 +451,13 @@ forget() {
 read_token() {
     case $token_file in
         '') wrong 'Say where the token is: --token-file FILE, or - for standard input.' ;;
-        -) [ "$token" ] || IFS= read -r token || : ;;
+        -) [ "$token" ] || read -r token || : ;;
         *)
             [ -r "$token_file" ] || wrong 'The token file cannot be read.'
-            IFS= read -r token <"$token_file" || :
+            read -r token <"$token_file" || :
             ;;
     esac
+    token=${token%"$RETURN"} # of a file that was written on Windows
     matches "$token" '[A-Za-z0-9._~+/=-]{1,200}' || wrong 'The first line of what --token-file names is no token.'
 }
 
@@ -575,12 +588,17 @@ make_link() {
 apply() {
     can_route
     remove_stale
-    of_wg | wg "$1" "$name" /dev/stdin || fail $HERE interface "wg does not take $conf_file."
+    if is_dead; then past_the_tunnel configure "$1"; else configure "$1"; fi
     must ip link set dev "$name" mtu "$(of_conf MTU)"
     for address in $(usable Address); do must ip address replace "$address" dev "$name"; done
     must ip link set dev "$name" up
     for network in $(usable AllowedIPs); do route "$network"; done
     keep_applied yes
+}
+
+# wg(8) asks for the endpoint's address, where that is a name.
+configure() {
+    of_wg | wg "$1" "$name" /dev/stdin || fail $HERE interface "wg does not take $conf_file."
 }
 
 can_route() {
@@ -673,6 +691,10 @@ route_ipv6() {
 route_everything() {
     link=$(ip -o link show dev "$name")
     must ip "$1" route replace "$2" dev "$name" table $TABLE metric "${link%%:*}"
+    add_rules "$1"
+}
+
+add_rules() {
     for rule in "$MAIN_RULE" "$TUNNEL_RULE"; do
         has_rule "$1" "$rule" || change_rule "$1" add "$rule"
     done
@@ -690,29 +712,45 @@ change_rule() {
 }
 
 # The rules are those of all tunnels whose routes are in the table, so they go with the last of these.
+remove_unused_rules() {
+    [ "$(ip "$1" route show table $TABLE 2>/dev/null)" ] || remove_rules "$1"
+}
+
 remove_rules() {
-    if [ "$(ip "$1" route show table $TABLE 2>/dev/null)" ]; then return; fi
     for rule in "$TUNNEL_RULE" "$MAIN_RULE"; do
         if has_rule "$1" "$rule"; then change_rule "$1" delete "$rule"; fi
     done
 }
 
-# Whether nothing can pass, though everything is to go that way: no session of WireGuard's lives longer than three minutes.
+# Whether nothing can pass, though everything goes that way: no session of WireGuard's lives longer than three minutes.
 is_dead() {
-    has_everything && link_is_ours || return 1
-    [ $(($(date +%s) - $(wg show "$name" latest-handshakes | awk '{ at = $2 } END { print at + 0 }'))) -gt 180 ]
+    carries_everything -4 || carries_everything -6 || return 1
+    age=$(($(date +%s) - $(wg show "$name" latest-handshakes | awk '{ at = $2 } END { print at + 0 }')))
+    [ $age -gt 180 ] || [ $age -lt 0 ] # the clock was set back
 }
 
-# past_the_tunnel COMMAND...: with what goes by its default on its old way. The next renewal puts right what is interrupted.
+carries_everything() {
+    [ "$(ip "$1" route show table $TABLE dev "$name" 2>/dev/null)" ]
+}
+
+# past_the_tunnel COMMAND...: with what goes by its default on its old way, past other tunnels too, which may be as dead.
+# However this ends, that is put back; after a kill, by the next renewal.
 past_the_tunnel() {
     keep_applied no
-    for network in $(usable AllowedIPs); do
-        case $network in
-            */0) remove_everything "$(family "$network")" "$network" ;;
-        esac
+    trap into_the_tunnel EXIT
+    trap 'exit 143' HUP INT TERM
+    for version in -4 -6; do
+        if carries_everything $version; then remove_rules $version; fi
     done
     "$@"
-    for network in $(usable AllowedIPs); do route "$network"; done
+    into_the_tunnel
+    trap - EXIT HUP INT TERM
+}
+
+into_the_tunnel() {
+    for version in -4 -6; do
+        if carries_everything $version; then add_rules $version; fi
+    done
 }
 
 # Take off what an earlier configuration left: its networks are those that the interface still lets in.
@@ -730,7 +768,7 @@ remove_stale() {
 
 remove_everything() {
     ip "$1" route delete "$2" dev "$name" table $TABLE 2>/dev/null || :
-    remove_rules "$1"
+    remove_unused_rules "$1"
 }
 
 other_than() {
@@ -740,8 +778,10 @@ other_than() {
 # --- renew ---
 
 renew() {
+    child=''
+    if [ "$every" ]; then trap stop TERM INT; fi # at once: the first process of a container is not ended by default
     need wg curl
-    read_token
+    if [ "$every$dry_run" ]; then read_token; fi # otherwise once: it may be a pipe
     [ -s "$key_file" ] || not_enrolled
     if [ "$dry_run" ]; then
         would "ask $PORTAL to let $(kept id) stay longer${every:+, every $every s}"
@@ -753,8 +793,6 @@ renew() {
 }
 
 renew_on() {
-    child=''
-    trap stop TERM INT
     while [ -s "$key_file" ]; do # which down takes away
         code=0
         (renew_once) &
@@ -773,7 +811,10 @@ renew_on() {
 
 stop() {
     trap '' TERM INT
-    if [ "$child" ]; then kill "$child" 2>/dev/null || :; fi
+    if [ "$child" ]; then
+        kill "$child" 2>/dev/null || :
+        wait "$child" || :
+    fi
     if [ "$down_after" ]; then down; fi
     exit 0
 }
@@ -829,9 +870,9 @@ down() {
         plan_down
         return
     fi
-    drop_link
     need curl
     read_token
+    drop_link
     revoke
     forget
     said "$name is revoked, and its key forgotten." ', "revoked": true'
@@ -845,8 +886,8 @@ plan_down() {
 
 drop_link() {
     if link_is_ours; then must ip link delete dev "$name"; fi
-    remove_rules -4
-    remove_rules -6
+    remove_unused_rules -4
+    remove_unused_rules -6
 }
 
 revoke() {

@@ -31,3 +31,10 @@ def database_away(database: Database) -> None:
 
 def database_back(database: Database) -> None:
     database.cluster.sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+
+
+def ended(running):
+    """End the time of the only device that there is, and wait until it is off the interface."""
+    peer = Peer.objects.get()
+    Peer.objects.update(expires_at=timezone.now())
+    running.eventually(lambda: state(peer) == State.EXPIRED)

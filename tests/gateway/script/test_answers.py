@@ -76,7 +76,7 @@ HOSTILE = {
         ["10.77.0.2/32", "$(reboot)"], ["10.77.0.2/32 "], ["fd00::2/129"], [":::/64"], ["1::2::3/64"], ["1:2:3:4:5:6:7:8:9/64"], ["fe80::1%x/64"], [["10.77.0.2/32", "x"]],
     ],
     "state": ["", "live\nx", "LIVE", None],
-    "expires_at": ["tomorrow", "2026-99-26T08:00:00Z", "2026-11-26T24:00:00Z", "2026-11-26T08:00:00.000Z\nx", 0, "2026-11-26T08:00:00+01:00"],
+    "expires_at": ["tomorrow", "2026-99-26T08:00:00Z", "2026-11-26T24:00:00Z", "2026-11-26T08:00:00.000Z\nx", 0, "2026-11-26T08:00:00+01:00", ["2026-11-26T08:00:00Z"] * 2],
     "server_public_key": ["", None, "A" * 44, PEER["server_public_key"] + "\nPostUp = reboot"],
     "server_endpoint": ["", None, "vpn.example.com", "vpn.example.com:0", "vpn.example.com:65536", "-x:1", "a b:1",
                         "vpn.example.com:51820\nPostUp = reboot", "[fe80::1%x]:1", "[:::]:1", "[1:2:3:4:5:6:7]:1", "a..b:1", "a-.b:1", "$(reboot):1"],
@@ -84,7 +84,7 @@ HOSTILE = {
     "dns": [["10.77.0.1/32"], ["example.com"], ["10.77.0.1\nPostUp = reboot"], "x", [7]],
     "mtu": [0, 575, 65536, -1, "x", None, 1420.5, "1420\nPostUp = reboot", 10**30],
     "persistent_keepalive": [-1, 65536, "off", None],
-    "preshared_key": ["x", "A" * 44, PEER["server_public_key"] + "\nPostUp = reboot"],
+    "preshared_key": ["x", "A" * 44, [PEER["server_public_key"]] * 2, PEER["server_public_key"] + "\nPostUp = reboot"],
 }  # fmt: skip
 # Of what a portal says, what no JSON is any more: each would have all that a peer has.
 NO_JSON = {

@@ -75,6 +75,14 @@ def test_what_was_killed_while_it_was_given_back_can_be_given_back(script, porta
 
 
 @ON_DASH
+def test_what_was_left_and_cannot_be_deleted_is_named(script, portal):
+    left = script.dir / "latchkey.enrol.new"
+    left.mkdir(parents=True)
+    assert str(left) in script.run("--json", code=6)["error"]["message"]
+    assert not portal.asked
+
+
+@ON_DASH
 def test_two_that_make_a_new_key_at_once_make_one(script, portal):
     script.run("enrol")
     revoked = portal.public_key

@@ -20,7 +20,7 @@ def test_neither_token_nor_key_is_in_an_argument_an_environment_or_a_line_printe
     for words in (["enrol"], ["renew"], ["enrol", "--json"], ["down"]):
         shell, *rest = script.command(*words)
         done = subprocess.run(
-            [*watched, shell, "-x", *rest], env=script.environment | theirs,
+            [*watched, shell, "-ax", *rest], env=script.environment | theirs,
             capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         keys |= {script.key.read_text().strip()} if script.key.exists() else set()
@@ -35,7 +35,10 @@ def test_the_token_comes_by_a_file_or_by_standard_input(script, portal):
     script.run("enrol", "--token-file", "-", input=f"{TOKEN}2\n")
     script.token.write_text(f"{TOKEN}3")  # without a new line
     script.run("enrol")
-    assert [asked.token for asked in portal.asked] == [f"{TOKEN}2", f"{TOKEN}3"]
+    script.token.write_text(f" {TOKEN}4\r\n")  # by an editor on Windows
+    script.run("enrol")
+    script.run("renew", "--token-file", "/dev/stdin", input=f"{TOKEN}5\n")
+    assert [asked.token for asked in portal.asked] == [f"{TOKEN}{number}" for number in range(2, 6)]
 
 
 @pytest.mark.parametrize(

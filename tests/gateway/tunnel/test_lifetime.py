@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import call_command
-from django.utils import timezone
 
 from peers.models import Peer
 from peers.states import State
 from tests.conftest import ROOT
-from tests.gateway.acting import state
+from tests.gateway.acting import ended, state
 from tests.gateway.conftest import require
 from tests.gateway.machine import URL
 from tests.gateway.running import configuration_of
@@ -67,9 +66,7 @@ def test_a_machine_whose_time_was_over_is_reached_at_once_when_it_comes_back(
     script.run("up")
     pings = pinging(machine)
     running.eventually(pings.times)
-    peer = Peer.objects.get()
-    Peer.objects.update(expires_at=timezone.now())
-    running.eventually(lambda: state(peer) == State.EXPIRED)
+    ended(running)
     came_back = time.time()
     script.run("renew", "--token-file", str(token))
     assert (
@@ -84,6 +81,8 @@ def test_down_takes_the_interface_away_revokes_and_forgets_and_twice_is_no_error
     script.run("enrol", "--token-file", str(token))
     script.run("up")
     peer = Peer.objects.get()
+    script.run("down", code=1)  # without its token it begins nothing
+    assert "latchkey" in machine.run("ip", "link")
     assert script.run("down", "--token-file", str(token))["revoked"]
     assert "latchkey" not in machine.run("ip", "link")
     assert machine.run("ls", "/etc/wireguard") == ""

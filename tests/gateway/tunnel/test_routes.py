@@ -1,15 +1,10 @@
 """What goes through the tunnel, and what goes where it went before once the tunnel is gone."""
 
-import shutil
-import subprocess
 import time
 
 import pytest
-from django.utils import timezone
 
-from peers.models import Peer
-from peers.states import State
-from tests.gateway.acting import state
+from tests.gateway.acting import ended
 from tests.gateway.machine import OUTSIDE
 from tests.gateway.tunnel.looking import ON_BUSYBOX, first_reply, link_of, rules, way_out
 
@@ -111,79 +106,6 @@ def test_rules_of_somebody_elses_with_the_same_priority_stay(running, everything
     assert way_out(machine) == "latchkey"
     script.run("down", "--token-file", str(token))
     assert (way_out(machine), rules(machine)) == (everything, before)
-
-
-def test_a_machine_whose_tunnel_carries_everything_and_is_dead_reaches_its_portal(
-    running, everything, script, machine, token, pinging
-):
-    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
-    script.run("enrol", "--token-file", str(token))
-    ended(running)
-    script.run("up")  # as when it was off for longer than its time
-    whole = rules(machine)
-    script.run("renew", "--token-file", str(token))
-    assert (way_out(machine), rules(machine)) == ("latchkey", whole)
-    first_reply(pinging(machine), running)
-
-
-def test_a_refusal_past_a_dead_tunnel_leaves_everything_going_through_it(
-    everything, script, machine, wg0, token, tmp_path
-):
-    for word in ("enrol", "up"):
-        script.run(word, "--token-file", str(token))
-    cut(machine, wg0)
-    whole = rules(machine)
-    unknown = tmp_path / "unknown"
-    unknown.write_text("latchkey_nobodys\n")
-    assert script.run("renew", "--token-file", str(unknown), code=3)["error"]["code"] == "token_invalid"
-    assert (way_out(machine), way_out(machine, "2001:db8::9"), rules(machine)) == (
-        "latchkey",
-        "latchkey",
-        whole,
-    )
-
-
-def test_what_was_interrupted_past_a_dead_tunnel_is_made_whole_by_the_next_renewal(
-    everything, script, machine, wg0, tools, token
-):
-    for word in ("enrol", "up"):
-        script.run(word, "--token-file", str(token))
-    cut(machine, wg0)
-    real, ip = shutil.which("ip"), tools / "ip"
-    ip.rename(tools / "away")
-    ip.write_text(f'#!/bin/sh\n{real} "$@"\ncase "$*" in *delete*table*) /bin/kill -9 $PPID ;; esac\n')
-    ip.chmod(0o755)
-    done = machine.namespace.run(*script.command("renew", "--token-file", str(token)), check=False)
-    assert done.returncode == -9
-    assert way_out(machine) == everything
-    (tools / "away").rename(ip)
-    script.run("renew", "--token-file", str(token))
-    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
-
-
-def cut(machine, wg0):
-    """Have nothing pass through the tunnel, and whoever tries told so at once."""
-    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
-
-
-def ended(running):
-    peer = Peer.objects.get()
-    Peer.objects.update(expires_at=timezone.now())
-    running.eventually(lambda: state(peer) == State.EXPIRED)
-
-
-def test_an_answer_that_breaks_off_is_no_reason_to_leave_a_tunnel_that_lives(
-    running, everything, script, machine, portal, token, pinging
-):
-    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
-    for word in ("enrol", "up"):
-        script.run(word, "--token-file", str(token))
-    first_reply(pinging(machine), running)
-    portal.stop()
-    watched = machine.namespace.popen("ip", "monitor", "rule", "route", stdout=subprocess.PIPE, text=True)
-    script.run("renew", "--token-file", str(token), code=4)
-    watched.terminate()
-    assert watched.communicate()[0] == ""
 
 
 def test_where_wg_quick_sends_everything_through_the_tunnel_renewing_leaves_that_to_it(

@@ -1,0 +1,150 @@
+"""A tunnel that carries everything and has ended would hide the portal that could bring it back."""
+
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.gateway.acting import ended
+from tests.gateway.tunnel.looking import first_reply, rules, way_out
+
+THROUGH = "if ip route get 203.0.113.9 | grep -q latchkey; then exit 7; fi"
+
+
+@pytest.fixture
+def up(running, everything, script, machine, token):
+    """Give a function that enrols the machine and brings its tunnel up, and what is said of it then: its rules."""
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+
+    def brought_up(name="latchkey"):
+        for word in ("enrol", "up"):
+            script.run(word, "--token-file", str(token), "--name", name)
+        return rules(machine)
+
+    return brought_up
+
+
+@pytest.fixture
+def instead(tools):
+    """Give a function that has a tool do more: lines of shell before it is itself, and lines after."""
+
+    def replaced(tool, before="", after=""):
+        real, path = shutil.which(tool), tools / tool
+        path.unlink()
+        path.write_text(f'#!/bin/sh\n{before}\n{real} "$@"; code=$?\n{after}\nexit $code\n')
+        path.chmod(0o755)
+        return lambda: (path.unlink(), path.symlink_to(real))
+
+    return replaced
+
+
+@pytest.fixture
+def cut(up, instead, machine, wg0):
+    """Have nothing pass through the tunnel that is up, and curl told so at once; give its rules."""
+    whole = up()
+    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
+    instead("curl", THROUGH)
+    return whole
+
+
+def test_a_machine_whose_tunnel_is_dead_reaches_its_portal(
+    running, everything, script, machine, token, pinging
+):
+    machine.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+    script.run("enrol", "--token-file", str(token))
+    ended(running)
+    script.run("up")  # as when it was off for longer than its time
+    whole = rules(machine)
+    script.run("renew", "--token-file", str(token))
+    assert (way_out(machine), rules(machine)) == ("latchkey", whole)
+    first_reply(pinging(machine), running)
+
+
+def test_a_name_of_the_gateways_is_not_asked_for_through_a_dead_tunnel(
+    running, cut, everything, script, machine, token, instead, tmp_path
+):
+    ended(running)
+    seen = tmp_path / "seen"
+    instead("wg", f"case $1 in setconf) ip route get 203.0.113.9 >{seen} ;; esac")
+    script.run("renew", "--token-file", str(token))
+    assert f"dev {everything}" in seen.read_text()
+    assert rules(machine) == cut
+
+
+def test_a_clock_that_was_set_back_hides_no_dead_tunnel(
+    running, up, script, machine, token, instead, pinging
+):
+    whole = up()
+    first_reply(pinging(machine), running)
+    instead("curl", THROUGH)
+    instead("date", "echo 1000; exit")
+    script.run("renew", "--token-file", str(token))
+    assert rules(machine) == whole
+
+
+def test_two_dead_tunnels_do_not_hide_the_portal_from_each_other(up, script, machine, wg0, token, instead):
+    names = ("latchkey", "second")
+    for name in names:
+        whole = up(name)
+    instead("curl", "if ip route get 203.0.113.9 | grep -qE 'latchkey|second'; then exit 7; fi")
+    for name in names:
+        machine.run("wg", "set", name, "peer", wg0.public_key, "remove")
+    for name in names:
+        script.run("renew", "--token-file", str(token), "--name", name)
+        assert rules(machine) == whole
+
+
+def test_a_refusal_past_a_dead_tunnel_leaves_everything_going_through_it(cut, script, machine, tmp_path):
+    unknown = tmp_path / "unknown"
+    unknown.write_text("latchkey_nobodys\n")
+    assert script.run("renew", "--token-file", str(unknown), code=3)["error"]["code"] == "token_invalid"
+    assert rules(machine) == cut
+    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "code"),
+    [
+        (["renew", "--every", "300"], signal.SIGTERM, 0),
+        (["renew"], signal.SIGTERM, 143),
+        (["enrol"], signal.SIGINT, 143),
+    ],
+    ids=["renewing on", "renew", "enrol"],
+)
+def test_whoever_is_told_to_end_past_a_dead_tunnel_leaves_everything_going_through_it(
+    running, cut, everything, script, machine, token, instead, tmp_path, words, told, code
+):
+    past = tmp_path / "past"
+    instead("curl", f"{THROUGH}\n: >{past}; sleep 2; exit 28")
+    asking = machine.namespace.popen(*script.command(*words, "--token-file", str(token)))
+    running.eventually(past.exists)
+    assert way_out(machine) == everything
+    asking.send_signal(told)
+    assert asking.wait(20) == code
+    assert (way_out(machine), rules(machine)) == ("latchkey", cut)
+
+
+def test_what_was_killed_past_a_dead_tunnel_is_made_whole_by_the_next_renewal(
+    cut, everything, script, machine, token, instead
+):
+    put_back = instead("ip", after='case "$*" in *rule*delete*) /bin/kill -9 $PPID ;; esac')
+    done = machine.namespace.run(*script.command("renew", "--token-file", str(token)), check=False)
+    assert done.returncode == -9
+    assert way_out(machine) == everything
+    put_back()
+    script.run("renew", "--token-file", str(token))
+    assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
+    assert rules(machine) == cut
+
+
+def test_an_answer_that_breaks_off_is_no_reason_to_leave_a_tunnel_that_lives(
+    running, up, script, machine, portal, token, pinging
+):
+    up()
+    first_reply(pinging(machine), running)
+    portal.stop()
+    watched = machine.namespace.popen("ip", "monitor", "rule", "route", stdout=subprocess.PIPE, text=True)
+    script.run("renew", "--token-file", str(token), code=4)
+    watched.terminate()
+    assert watched.communicate()[0] == ""
