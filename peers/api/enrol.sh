@@ -36,7 +36,8 @@ Usage: sh enrol.sh [enrol | up | renew | down] [options]
   --help              print this
 
 Exit: 0 done; 1 wrong use; 2 a tool is missing; 3 the portal refuses; 4 the portal cannot be reached or is busy: try
-again; 5 enrolled, but not on the interface yet; 6 it cannot be done on this machine; 7 what answers is no portal.
+again; 5 enrolled, but not on the interface yet; 6 it cannot be done on this machine; 7 what answers is no portal; 143 told
+to end while past a tunnel that carries everything.
 END
 }
 
@@ -419,6 +420,7 @@ alone() {
     ! command -v flock >/dev/null || flock 9 || fail $HERE files "$dir cannot be locked."
     # What one left that was killed, and it may hold the key.
     rm -f "$new_file" || fail $HERE files "$new_file cannot be deleted."
+    into_the_tunnel # where that one was past it
 }
 
 make_key() {
@@ -588,7 +590,7 @@ make_link() {
 apply() {
     can_route
     remove_stale
-    if is_dead; then past_the_tunnel configure "$1"; else configure "$1"; fi
+    if is_named && is_dead; then past_the_tunnel configure "$1"; else configure "$1"; fi
     must ip link set dev "$name" mtu "$(of_conf MTU)"
     for address in $(usable Address); do must ip address replace "$address" dev "$name"; done
     must ip link set dev "$name" up
@@ -596,9 +598,14 @@ apply() {
     keep_applied yes
 }
 
-# wg(8) asks for the endpoint's address, where that is a name.
 configure() {
     of_wg | wg "$1" "$name" /dev/stdin || fail $HERE interface "wg does not take $conf_file."
+}
+
+# Whether wg(8) has to ask for the gateway's address, and not through a tunnel that waits for that very answer.
+is_named() {
+    gateway=$(of_conf Endpoint)
+    ! matches "${gateway%:*}" "$IPV4|\\[.*"
 }
 
 can_route() {
@@ -722,7 +729,7 @@ remove_rules() {
     done
 }
 
-# Whether nothing can pass, though everything goes that way: no session of WireGuard's lives longer than three minutes.
+# Whether everything goes that way, and nothing has for long: no session of WireGuard's lives longer than three minutes.
 is_dead() {
     carries_everything -4 || carries_everything -6 || return 1
     age=$(($(date +%s) - $(wg show "$name" latest-handshakes | awk '{ at = $2 } END { print at + 0 }')))
@@ -734,11 +741,11 @@ carries_everything() {
 }
 
 # past_the_tunnel COMMAND...: with what goes by its default on its old way, past other tunnels too, which may be as dead.
-# However this ends, that is put back; after a kill, by the next renewal.
+# However this ends, that is put back; after a kill, by whatever is called next.
 past_the_tunnel() {
     keep_applied no
-    trap into_the_tunnel EXIT
-    trap 'exit 143' HUP INT TERM
+    trap 'trap "" HUP INT TERM; into_the_tunnel' EXIT
+    trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM # a second one would cut short what the first began
     for version in -4 -6; do
         if carries_everything $version; then remove_rules $version; fi
     done

@@ -1,5 +1,7 @@
 """A tunnel that carries everything and has ended would hide the portal that could bring it back."""
 
+import os
+import select
 import shutil
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.gateway.acting import ended
+from tests.gateway.machine import OUTSIDE
 from tests.gateway.tunnel.looking import first_reply, rules, way_out
 
 THROUGH = "if ip route get 203.0.113.9 | grep -q latchkey; then exit 7; fi"
@@ -61,15 +64,23 @@ def test_a_machine_whose_tunnel_is_dead_reaches_its_portal(
     first_reply(pinging(machine), running)
 
 
-def test_a_name_of_the_gateways_is_not_asked_for_through_a_dead_tunnel(
-    running, cut, everything, script, machine, token, instead, tmp_path
+@pytest.mark.parametrize("gateway", ["gateway.example.com", OUTSIDE])
+def test_a_dead_tunnel_is_passed_by_where_the_gateways_name_is_to_be_looked_up_and_only_there(
+    running, wg0, everything, up, script, machine, token, instead, tmp_path, gateway
 ):
+    seen, hosts = tmp_path / "seen", tmp_path / "hosts"
+    hosts.write_text(f"{OUTSIDE} gateway.example.com\n")
+    machine.run("mount", "--bind", str(hosts), "/etc/hosts")
+    wg0.endpoint = f"{gateway}:51820"
+    wg0.save(update_fields=["endpoint"])
+    whole = up()
+    machine.run("wg", "set", "latchkey", "peer", wg0.public_key, "remove")
     ended(running)
-    seen = tmp_path / "seen"
+    instead("curl", THROUGH)
     instead("wg", f"case $1 in setconf) ip route get 203.0.113.9 >{seen} ;; esac")
     script.run("renew", "--token-file", str(token))
-    assert f"dev {everything}" in seen.read_text()
-    assert rules(machine) == cut
+    assert f"dev {'latchkey' if gateway == OUTSIDE else everything}" in seen.read_text()
+    assert rules(machine) == whole
 
 
 def test_a_clock_that_was_set_back_hides_no_dead_tunnel(
@@ -117,34 +128,47 @@ def test_whoever_is_told_to_end_past_a_dead_tunnel_leaves_everything_going_throu
 ):
     past = tmp_path / "past"
     instead("curl", f"{THROUGH}\n: >{past}; sleep 2; exit 28")
-    asking = machine.namespace.popen(*script.command(*words, "--token-file", str(token)))
+    asking = machine.namespace.popen(
+        *script.command(*words, "--token-file", str(token)), start_new_session=True
+    )
     running.eventually(past.exists)
     assert way_out(machine) == everything
-    asking.send_signal(told)
+    instead("ip", after="sleep 0.2")
+    os.killpg(asking.pid, told)  # all of them, as systemd does: what renews on tells its child a second time
     assert asking.wait(20) == code
     assert (way_out(machine), rules(machine)) == ("latchkey", cut)
 
 
-def test_what_was_killed_past_a_dead_tunnel_is_made_whole_by_the_next_renewal(
-    cut, everything, script, machine, token, instead
+def test_what_was_killed_past_a_dead_tunnel_is_made_whole_by_the_next_renewal_even_a_refused_one(
+    cut, everything, script, machine, token, instead, tmp_path
 ):
     put_back = instead("ip", after='case "$*" in *rule*delete*) /bin/kill -9 $PPID ;; esac')
     done = machine.namespace.run(*script.command("renew", "--token-file", str(token)), check=False)
     assert done.returncode == -9
     assert way_out(machine) == everything
     put_back()
-    script.run("renew", "--token-file", str(token))
+    unknown = tmp_path / "unknown"
+    unknown.write_text("latchkey_nobodys\n")
+    script.run("renew", "--token-file", str(unknown), code=3)
     assert way_out(machine) == way_out(machine, "2001:db8::9") == "latchkey"
     assert rules(machine) == cut
 
 
-def test_an_answer_that_breaks_off_is_no_reason_to_leave_a_tunnel_that_lives(
+def test_a_portal_that_is_away_is_no_reason_to_leave_a_tunnel_that_lives(
     running, up, script, machine, portal, token, pinging
 ):
     up()
     first_reply(pinging(machine), running)
     portal.stop()
     watched = machine.namespace.popen("ip", "monitor", "rule", "route", stdout=subprocess.PIPE, text=True)
+    running.eventually(lambda: is_seen(machine, watched))
     script.run("renew", "--token-file", str(token), code=4)
     watched.terminate()
-    assert watched.communicate()[0] == ""
+    assert "27755" not in watched.communicate()[0]
+
+
+def is_seen(machine, watched):
+    """Change a rule of nobody's, and return whether that was seen."""
+    for change in ("add", "delete"):
+        machine.run("ip", "rule", change, "pref", "1", "lookup", "main")
+    return select.select([watched.stdout], [], [], 0.1)[0]
