@@ -743,7 +743,6 @@ carries_everything() {
 # past_the_tunnel COMMAND...: with what goes by its default on its old way, past other tunnels too, which may be as dead.
 # However this ends, that is put back; after a kill, by whatever is called next.
 past_the_tunnel() {
-    keep_applied no
     trap 'trap "" HUP INT TERM; into_the_tunnel' EXIT
     trap 'trap "" HUP INT TERM; exit 143' HUP INT TERM # a second one would cut short what the first began
     for version in -4 -6; do

@@ -20,8 +20,8 @@ MACHINES = int(os.environ.get("MACHINES", "1000"))
 MINUTES = float(os.environ.get("MINUTES", "10"))
 LOOK_EVERY = 10  # seconds
 LATE = 2.0  # seconds that a deadline may be kept late by
-THREADS = 12  # of a worker's, each of which keeps a connection once it has had one
-OTHERS = 4  # connections: the gateway's two, the test's, and that of whoever counts
+THREADS = 4  # of a worker's, each of which keeps a connection once it has had one: so few that all soon have
+OTHERS = 3  # connections: the gateway's, the test's, and that of whoever counts
 GROWTH = 1.10  # of memory, from the third minute on
 
 
@@ -44,6 +44,7 @@ def test_a_thousand_machines_come_and_go_and_nothing_stays(database, tmp_path, c
     assert not look.on
     settled = [one for one in looks if one.at > 180] or looks[-1:]
     assert max(one.connections for one in [*looks, look]) <= WORKERS * THREADS + OTHERS
+    assert look.connections <= settled[0].connections + 2
     for name in ("portal", "gateway"):
         memory = [getattr(one, name) for one in settled]
         assert memory[-1] <= memory[0] * GROWTH, (name, memory)

@@ -1,5 +1,6 @@
 """A machine beside a real gateway, with the portal's script in it and a token for it; Django's models are not ready yet."""
 
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,20 @@ def token(account, tmp_path):
 @pytest.fixture
 def tools(request, tmp_path):
     return bare(tmp_path / "bin", busybox=getattr(request, "param", "") == "busybox")
+
+
+@pytest.fixture
+def instead(tools):
+    """Give a function that has a tool do more: lines of shell before it is itself, and lines after."""
+
+    def replaced(tool, before="", after=""):
+        real, path = shutil.which(tool), tools / tool
+        path.unlink()
+        path.write_text(f'#!/bin/sh\n{before}\n{real} "$@"; code=$?\n{after}\nexit $code\n')
+        path.chmod(0o755)
+        return lambda: (path.unlink(), path.symlink_to(real))
+
+    return replaced
 
 
 @pytest.fixture

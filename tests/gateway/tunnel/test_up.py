@@ -1,6 +1,5 @@
 """`up`: the interface, its addresses and its MTU."""
 
-import shutil
 import time
 
 import pytest
@@ -119,12 +118,9 @@ def test_an_interface_and_a_configuration_of_somebody_elses_stay_as_they_are(scr
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
-def test_two_at_once_are_as_good_as_one(running, script, machine, tools, token, verb):
-    slow, wg = tools / "wg", shutil.which("wg")
-    slow.unlink()
+def test_two_at_once_are_as_good_as_one(running, script, machine, instead, token, verb):
     # So that what each has seen is true no more when it acts, if the others do so too.
-    slow.write_text(f'#!/bin/sh\n{wg} "$@"; code=$?; sleep 0.3; exit $code\n')
-    slow.chmod(0o755)
+    instead("wg", after="sleep 0.3")
     for before in (["enrol"], ["enrol", "up"]):
         for word in before:
             script.run(word, "--token-file", str(token))
