@@ -27,8 +27,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO latchkey_
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO latchkey_web;
 REVOKE INSERT, UPDATE, DELETE ON
     django_migrations, django_content_type, auth_permission, peers_peerstatus, peers_gatewaystatus,
-    peers_trafficsample, peers_barredkey
+    peers_trafficsample, peers_barredkey, peers_handshaketimestamp, peers_refusedhandshake
     FROM latchkey_web;
+GRANT UPDATE (told_at) ON peers_refusedhandshake TO latchkey_web;
 REVOKE UPDATE ON peers_freednumber FROM latchkey_web;
 GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE takes
 GRANT EXECUTE ON FUNCTION latchkey_take_number, latchkey_addresses, latchkey_admit TO latchkey_web;
@@ -46,7 +47,7 @@ REVOKE UPDATE, DELETE ON peers_peer, peers_peerkey, peers_auditevent, peers_audi
     FROM latchkey_web;
 GRANT UPDATE ON portal_user TO latchkey_web;
 GRANT UPDATE (endpoint, listen_port, ipv4_pool, ipv6_pool, dns, client_allowed_ips, mtu, persistent_keepalive,
-    use_preshared_keys, mode, lease, address_rest, device_limit, enrol_groups, next_host, brake_released_at)
+    use_preshared_keys, mode, idle_minutes, lease, address_rest, device_limit, enrol_groups, next_host, brake_released_at)
     ON peers_interface TO latchkey_web;
 GRANT UPDATE (name, platform, host, preshared_key, configured, expires_at, suspended_at, suspend_reason, revoked_at,
     revoked_by_id, revoke_reason, token_id)
@@ -63,6 +64,9 @@ GRANT SELECT (id, peer_id, public_key, retired_at) ON peers_peerkey TO latchkey_
 GRANT SELECT (id, is_active, signed_in_at, lease_limit, access_ended_at, groups_claim) ON portal_user TO latchkey_gateway;
 GRANT UPDATE (public_key) ON peers_interface TO latchkey_gateway;
 GRANT INSERT, UPDATE ON peers_peerstatus, peers_gatewaystatus TO latchkey_gateway;
+GRANT SELECT, INSERT ON peers_handshaketimestamp, peers_refusedhandshake TO latchkey_gateway;
+GRANT UPDATE (tai64n, seen_at) ON peers_handshaketimestamp TO latchkey_gateway;
+GRANT UPDATE (count, first_at, latest_at) ON peers_refusedhandshake TO latchkey_gateway;
 GRANT SELECT, INSERT, DELETE ON peers_trafficsample TO latchkey_gateway;
 GRANT INSERT ON peers_auditevent TO latchkey_gateway;
 GRANT SELECT (id, at) ON peers_auditevent TO latchkey_gateway;

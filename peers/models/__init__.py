@@ -2,6 +2,7 @@
 
 from peers.models.account import MOST_USES, SHORTEST_TTL, ApiToken, Scope, ServiceAccount
 from peers.models.event import AuditEvent, AuditSeal, SealedEvent
+from peers.models.handshake import HandshakeTimestamp, RefusedHandshake
 from peers.models.interface import Address, Interface
 from peers.models.link import EnrolLink
 from peers.models.peer import (
@@ -38,11 +39,13 @@ __all__ = [
     "EnrolLink",
     "FreedNumber",
     "GatewayStatus",
+    "HandshakeTimestamp",
     "Interface",
     "Peer",
     "PeerKey",
     "PeerQuerySet",
     "PeerStatus",
+    "RefusedHandshake",
     "Scope",
     "SealedEvent",
     "ServiceAccount",

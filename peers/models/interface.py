@@ -51,6 +51,11 @@ class Interface(models.Model):
     persistent_keepalive = models.PositiveIntegerField(default=25, help_text=_("Seconds; 0 turns it off."))
     use_preshared_keys = models.BooleanField(default=False)
     mode = models.CharField(max_length=9, choices=Mode.choices, default=Mode.PUSH)
+    idle_minutes = models.PositiveIntegerField(
+        default=15,
+        db_default=15,
+        help_text=_("On demand: minutes without a packet after which a peer is taken off; 4 or more."),
+    )
     lease = models.DurationField(
         null=True,
         blank=True,
@@ -107,6 +112,12 @@ class Interface(models.Model):
                 violation_error_message=_("A persistent keepalive is 0 to 65535 seconds."),
             ),
             models.CheckConstraint(condition=Q(mode__in=["push", "on_demand"]), name="interface_mode"),
+            # A client whose peer goes within 185 s of its handshake is blind for 15 s: it still believes in its session.
+            models.CheckConstraint(
+                condition=Q(idle_minutes__range=(4, 525_600)),
+                name="interface_idle_minutes",
+                violation_error_message=_("Idle minutes are a number from 4 to 525600, which is a year."),
+            ),
             models.CheckConstraint(condition=Q(host__gte=1) & Q(next_host__gte=1), name="interface_host"),
             models.CheckConstraint(
                 condition=(Q(lease=None) | Q(lease__gt=timedelta(0), lease__lte=LONGEST))

@@ -37,7 +37,15 @@ class PeerStatus(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gateway", "peer"], name="peerstatus_gateway_peer")]
         # Few have one, and every list of the others asks that each has none.
-        indexes = [models.Index(fields=["peer"], condition=~models.Q(problem=""), name="peerstatus_problem")]
+        indexes = [
+            models.Index(fields=["peer"], condition=~models.Q(problem=""), name="peerstatus_problem"),
+            # Where a million devices come and go, a gateway that starts asks only for what it had on.
+            models.Index(
+                fields=["gateway"],
+                condition=models.Q(present=True) | ~models.Q(problem=""),
+                name="peerstatus_to_know",
+            ),
+        ]
         verbose_name_plural = "peer statuses"
 
     def __str__(self) -> str:
@@ -74,6 +82,21 @@ class GatewayStatus(models.Model):
     released_at = models.DateTimeField(null=True, help_text=_("The operator's word that it last acted on."))
     held = models.IntegerField(default=0, help_text=_("Removals that the brake holds."))
     problem = models.CharField(max_length=200, blank=True)
+    handshakes_admitted = models.BigIntegerField(
+        default=0, db_default=0, help_text=_("On demand: handshakes that put a peer on.")
+    )
+    handshakes_refused = models.BigIntegerField(
+        default=0, db_default=0, help_text=_("Of devices that were not entitled, or that nobody knows.")
+    )
+    handshakes_invalid = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text=_("Packets that were no handshake of anybody's, or one that came before."),
+    )
+    handshakes_dropped = models.BigIntegerField(
+        default=0, db_default=0, help_text=_("More than are looked at: a flood, unread.")
+    )
+    flood_at = models.DateTimeField(null=True, help_text=_("Since when more come than are looked at."))
 
     class Meta:
         constraints = [

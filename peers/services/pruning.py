@@ -6,7 +6,17 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from peers.audit import Actor, record
-from peers.models import SAMPLES_KEPT, EnrolLink, FreedNumber, Peer, PeerKey, PeerStatus, TrafficSample
+from peers.models import (
+    SAMPLES_KEPT,
+    EnrolLink,
+    FreedNumber,
+    HandshakeTimestamp,
+    Peer,
+    PeerKey,
+    PeerStatus,
+    RefusedHandshake,
+    TrafficSample,
+)
 from peers.services.refused import NotOwner
 
 AT_ONCE = 1000  # peers a transaction
@@ -60,6 +70,7 @@ def _forget(rows: list[Peer]) -> None:
     FreedNumber.objects.bulk_create(
         FreedNumber(interface_id=row.interface_id, host=row.host) for row in rows if row.host is not None
     )
-    for model in (TrafficSample, PeerStatus, PeerKey, EnrolLink):
+    HandshakeTimestamp.objects.filter(key__peer__in=ids).delete()
+    for model in (TrafficSample, PeerStatus, RefusedHandshake, PeerKey, EnrolLink):
         model.objects.filter(peer__in=ids).delete()
     Peer.objects.filter(pk__in=ids).delete()

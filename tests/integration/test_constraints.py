@@ -164,6 +164,15 @@ REFUSED = {
     "an MTU below IPv6's least": (interface(mtu=1279), "interface_mtu"),
     "a keepalive beyond wg(8)'s": (interface(persistent_keepalive=65536), "interface_persistent_keepalive"),
     "a mode that nobody knows": (interface(mode="pull"), "interface_mode"),
+    "so soon idle that its client is left blind": (interface(idle_minutes=3), "interface_idle_minutes"),
+    "a handshake's timestamp cut short": (
+        "INSERT INTO peers_handshaketimestamp (key_id, tai64n, seen_at) SELECT id, '\\x40000000', now() FROM peers_peerkey",
+        "handshaketimestamp_tai64n",
+    ),
+    "handshakes refused before the first of them": (
+        "INSERT INTO peers_refusedhandshake (peer_id, count, first_at, latest_at) VALUES ('$peer', 1, 'now', 'yesterday')",
+        "refusedhandshake_order",
+    ),
     "the pool's own address as the interface's": (interface(host=0), "interface_host"),
     "a mark below the first number": (interface(next_host=0), "interface_host"),
     "a lease of no time": (interface(lease="0"), "interface_durations"),
@@ -488,6 +497,7 @@ def test_no_column_anywhere_could_be_for_a_private_key(database):
         "session_key",
         "cache_key",
         "key",
+        "key_id",
     }
 
 

@@ -38,12 +38,13 @@ TABLES = {
     "peers_enrollink": ({"SELECT": "*", "INSERT": "*", "UPDATE": "peer_id used_at", "DELETE": "*"}, NOTHING),
     "peers_freednumber": ({"SELECT": "*", "INSERT": "*", "UPDATE": "id", "DELETE": "*"}, NOTHING),
     "peers_gatewaystatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
+    "peers_handshaketimestamp": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "seen_at tai64n"}),
     "peers_interface": (
         {
             "SELECT": "*",
             "INSERT": "*",
-            "UPDATE": "address_rest brake_released_at client_allowed_ips device_limit dns endpoint enrol_groups ipv4_pool "
-            "ipv6_pool lease listen_port mode mtu next_host persistent_keepalive use_preshared_keys",
+            "UPDATE": "address_rest brake_released_at client_allowed_ips device_limit dns endpoint enrol_groups idle_minutes "
+            "ipv4_pool ipv6_pool lease listen_port mode mtu next_host persistent_keepalive use_preshared_keys",
         },
         {"SELECT": "*", "UPDATE": "public_key"},
     ),
@@ -61,6 +62,10 @@ TABLES = {
         {"SELECT": "id peer_id public_key retired_at"},
     ),
     "peers_peerstatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
+    "peers_refusedhandshake": (
+        {"SELECT": "*", "UPDATE": "told_at"},
+        {"SELECT": "*", "INSERT": "*", "UPDATE": "count first_at latest_at"},
+    ),
     "peers_sealedevent": ({"SELECT": "*", "INSERT": "*"}, NOTHING),
     "peers_serviceaccount": (
         {
