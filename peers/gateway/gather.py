@@ -1,7 +1,7 @@
 """Read from the database what the interface should hold. Every row is hostile until it is validated."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from ipaddress import ip_network
@@ -21,6 +21,7 @@ from portal.encryption import decrypt
 # The same text for ever, also for a row whose deadline or interface has changed.
 remembered = lru_cache(maxsize=1 << 17)(decrypt)
 NO_KEEPALIVE = 0  # seconds; keeping the way open through a NAT is for the device, which is behind one
+KEY_IN = '"peers_peerkey"."public_key" = ANY(%s)'
 AS_TEXT = partial(Cast, output_field=TextField())
 
 
@@ -44,6 +45,16 @@ class Desired:
     def settings(self) -> dict[str, PeerSettings]:
         return {key: wanted.settings for key, wanted in self.peers.items()}
 
+    @property
+    def ids(self) -> dict[str, str]:
+        return {key: wanted.peer for key, wanted in self.peers.items()}
+
+    def only(self, keys: Container[str]) -> "Desired":
+        return replace(self, peers={key: wanted for key, wanted in self.peers.items() if key in keys})
+
+    def without(self, keys: Container[str]) -> "Desired":
+        return replace(self, peers={key: wanted for key, wanted in self.peers.items() if key not in keys})
+
 
 class Row(NamedTuple):
     """A row as read: nothing in it is trusted yet. ``token`` is the encrypted preshared key, '' for none."""
@@ -64,14 +75,16 @@ class Rules(NamedTuple):
     last_host: int
 
 
-def gather(interface: Interface, peers: Collection[str] | None = None) -> Desired:
-    """Return what is wanted on the interface now, for some peers or, with None, for all."""
+def gather(
+    interface: Interface, *, peers: Collection[str] | None = None, keys: Collection[str] | None = None
+) -> Desired:
+    """Return what is wanted on the interface now: of all, or of those peers (ids) or public keys alone."""
     sql, values = _statement(interface.pk)
+    for some, condition in ((peers, '"peers_peer"."id" = ANY(%s::uuid[])'), (keys, KEY_IN)):
+        if some is not None:
+            sql, values = f"{sql} AND {condition}", (*values, list(some))
     with connection.cursor() as cursor:
-        if peers is None:
-            cursor.execute(sql, values)
-        else:
-            cursor.execute(f'{sql} AND "peers_peer"."id" = ANY(%s::uuid[])', [*values, list(peers)])
+        cursor.execute(sql, values)
         return validated(interface, cursor)
 
 

@@ -16,7 +16,10 @@ from peers.gateway.clock import monotonic
 from peers.gateway.connection import AWAY, Connection
 from peers.gateway.gather import forget
 from peers.gateway.links import Links
-from peers.gateway.reconcile import Memory, Reconciler
+from peers.gateway.memory import Memory
+from peers.gateway.on_demand.admission import Admission
+from peers.gateway.on_demand.capture import CaptureError
+from peers.gateway.reconcile import Reconciler
 from peers.models import Interface, Peer
 from peers.wireguard.link import LinkError
 from peers.wireguard.wg import WgError
@@ -28,6 +31,7 @@ SHARE = 0.02  # of one core, for passes with nothing to do
 HEARTBEAT_EVERY = 5.0
 FORGET_EVERY = 1000  # full passes: memory stays in proportion to the peers there are
 RETRY_AFTER = (0.2, 3.0)
+SOON = 0.25  # seconds
 HOLDERS = {
     "owner": "owner",
     "account": "service_account",
@@ -43,11 +47,13 @@ class Loop:
         self.reconciler = reconciler
         self.connection = Connection(reconciler.gateway, reconciler.name, self._until_deadline)
         self.links = Links()
+        self.admission = Admission(reconciler)
         self.stopping = False
         self._connected = self._well = False
         self._passes_made = 0
         self._expire_at = 0.0  # not before: only after a failure is it later than the deadline itself
         self._scope: set[str] = set()
+        self._soonest = 0.0  # for a full pass that somebody waits for
         self._scope_at = 0.0  # not before: what comes in meanwhile is looked at together
         self._full_pass_at = self._heartbeat_at = self._retry_at = 0.0
         self._retry_after = RETRY_AFTER[0]
@@ -74,15 +80,15 @@ class Loop:
         try:
             if self._connected or self._connect():
                 self._hear()
+                self.admission.let_in()
                 self._passes()
-            elif monotonic() >= self._full_pass_at:
-                self._full_pass_at = monotonic() + FULL_PASS_EVERY[0]
-                self.reconciler.repair()
+            else:
+                self._without_database()
             if monotonic() >= self._expire_at:
                 self._scope |= self.reconciler.expire()
         except AWAY as error:
             self._lost(error)
-        except (WgError, LinkError) as error:
+        except (WgError, LinkError, CaptureError) as error:
             self._failed(error)
         except Interface.DoesNotExist:
             self._lost("this database knows no such interface")
@@ -92,7 +98,14 @@ class Loop:
             logger.exception("step_failed", extra={"interface": self.reconciler.name})
             self._lost("an unexpected error")
 
+    def _without_database(self) -> None:
+        self.admission.refuse()
+        if monotonic() >= self._full_pass_at:
+            self._full_pass_at = monotonic() + FULL_PASS_EVERY[0]
+            self.reconciler.repair()
+
     def close(self) -> None:
+        self.admission.shut()
         self.connection.close()
         self.links.close()
         self.reconciler.attachment.close()
@@ -129,6 +142,7 @@ class Loop:
         kind, _, value = payload.partition(":")
         if kind == "interface":
             self._full_pass_at = 0.0
+            self.admission.forget()
         elif kind in HOLDERS and value.isdecimal() and len(value) < 19:
             mine = Peer.objects.filter(interface=self.reconciler.interface, **{HOLDERS[kind]: int(value)})
             self._scope.update(map(str, mine.values_list("pk", flat=True)))
@@ -145,7 +159,7 @@ class Loop:
         elif self._scope and monotonic() >= self._scope_at:
             self._partial_pass()
         if self._well and monotonic() >= self._heartbeat_at:
-            self.reconciler.record.heartbeat()
+            self.reconciler.record.heartbeat(self.admission.take_counts(), flood=self.admission.flood)
             self._heartbeat_at = monotonic() + HEARTBEAT_EVERY
         if self._well:
             self.reconciler.record.sample(self.reconciler.clock.now())
@@ -157,19 +171,24 @@ class Loop:
         if self._passes_made % FORGET_EVERY == 0:
             forget()
         outcome = self.reconciler.full_pass()
+        self.admission.attend()
         self._well = True
         if not was_well:
             gc.freeze()  # what a full pass leaves behind stays: the collector need not walk it again
         took = monotonic() - started
         least, most = FULL_PASS_EVERY
         self._full_pass_at = monotonic() + min(most, max(least, took / SHARE))
+        self._soonest = monotonic() + max(SOON, took * 4)
         changes, cpu = bool(outcome.decision.changes), time.process_time() - used
         logger.debug("pass", extra={"changes": changes, "seconds": took, "cpu_seconds": cpu})
 
     def _partial_pass(self) -> None:
         scope, self._scope = self._scope, set()
         started = monotonic()
-        self.reconciler.partial_pass(scope)
+        self.admission.forget(scope)
+        if not self.reconciler.partial_pass(scope) and self.reconciler.interface.on_demand:
+            # None of them is on, and whoever waits to be told so waits for a whole pass.
+            self._full_pass_at = self._heartbeat_at = min(self._full_pass_at, max(started, self._soonest))
         self._scope_at = monotonic() + max(PAUSE, (monotonic() - started) / 4)
 
     def _lost(self, error: object) -> None:
@@ -180,7 +199,7 @@ class Loop:
         self.connection.close()
         self._back_off()
 
-    def _failed(self, error: WgError | LinkError) -> None:
+    def _failed(self, error: Exception) -> None:
         logger.error("pass_failed", extra={"interface": self.reconciler.name, "error": str(error)})
         self._well = False
         self._full_pass_at = self._expire_at = monotonic() + FULL_PASS_EVERY[0]
@@ -205,6 +224,7 @@ class Loop:
                 self._hear()  # what came in with the answer to a query makes nothing readable
             listens = self._connected and not self._scope  # with a pass to come, more of them can wait for it
             watched: list[Any] = [self._wakeup, self.links, *([self.connection] if listens else [])]
+            watched += self.admission.sockets()
             select.select(watched, [], [], self._seconds())
         except AWAY as error:
             self._lost(error)
@@ -217,6 +237,8 @@ class Loop:
             due = [self._full_pass_at, self._retry_at]
         elif self._scope:
             due.append(self._scope_at)
+        if pause := self.admission.pause_until():
+            due.append(pause)
         return min(max(0.0, min(due) - monotonic()), self._until_deadline())
 
     def _until_deadline(self) -> float:

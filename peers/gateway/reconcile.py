@@ -1,55 +1,30 @@
 """One pass: gather, decide, act, record. A boot, a repair and a single change are all this."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from django.db import connection, transaction
 
 from peers.gateway import gather as database
-from peers.gateway.attachment import NOTHING, Attachment, NoInterface
+from peers.gateway.attachment import Attachment, NoInterface
 from peers.gateway.clock import Clock, monotonic
 from peers.gateway.decide import Brake, Decision, decide, spoken
 from peers.gateway.gather import Desired, Wanted
+from peers.gateway.memory import Memory, Outcome
+from peers.gateway.on_demand.presence import Presence
 from peers.gateway.record import Record
-from peers.gateway.status import Ended
+from peers.gateway.status import Ended, Reading
 from peers.models import Interface
 from peers.wireguard import wg
-from peers.wireguard.state import Changes, Observed, ObservedPeer, PeerSettings, lines
+from peers.wireguard.state import Changes, Observed, ObservedPeer, lines
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Memory:
-    """What stays between passes: deadlines are kept and drift is repaired while the database is away, too.
-
-    ``deadline`` is the first of what is ``wanted``; ``ended`` are the keys whose time was over, until that is written down.
-    """
-
-    wanted: dict[str, Wanted] = field(default_factory=dict)
-    deadline: datetime | None = None
-    ended: dict[str, Ended] = field(default_factory=dict)
-    applied: dict[str, PeerSettings] = field(default_factory=dict)
-    observed: Observed = NOTHING
-    shown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a pass decided, and what it found before."""
-
-    decision: Decision
-    before: Observed
-
-    def lines(self) -> tuple[str, ...]:
-        """Return the changes as ``+ KEY ADDRESSES``, ``- KEY``, ``~ KEY FIELD``."""
-        return tuple(lines(self.decision.changes, self.before.peers))
 
 
 class Reconciler:
@@ -61,6 +36,7 @@ class Reconciler:
         self.gateway, self.name, self.attachment, self.take_over = gateway, name, attachment, take_over
         self.clock = Clock()
         self.memory = Memory()
+        self.presence = Presence()
 
     def begin(self) -> None:
         """Read what was written before; call it after each connecting. Raise Interface.DoesNotExist."""
@@ -72,31 +48,53 @@ class Reconciler:
         self.interface.refresh_from_db()
         at = self._look_at_the_clock()
         observed = self._observe()
-        desired = database.gather(self.interface)
+        desired = self.presence.desired(self.interface, observed, self.memory.wanted.keys())
+        idle = self.presence.idle(self.interface, desired, at)
+        desired = desired.without(idle)
         extra = observed.peers.keys() - desired.peers.keys()
         explained = database.explained(self.interface, extra)
-        taken = self._first_contact(extra, at)
-        decision = self._decide(
-            desired, observed.peers, taken.union(explained), at, on_interface=len(observed.peers)
-        )
+        expected = self._first_contact(extra, at).union(explained, idle)
+        decision = self._decide(desired, observed.peers, expected, at, on_interface=len(observed.peers))
         self._want(dict(desired.peers))
-        known = self.record.statuses.on() | explained | _peers(desired)
-        self._carry_out(decision, desired, observed, known, explained, at)
+        known = self.record.statuses.on() | explained | idle | desired.ids
+        self._carry_out(decision, desired, observed, known, explained, at, idle=idle)
         self.take_over = False
         if self.attachment.trouble:
             raise self.attachment.trouble
         return Outcome(decision, observed)
 
-    def partial_pass(self, peers: Collection[str]) -> None:
-        """Do the same for ``peers`` alone, against what the last pass read back."""
+    def partial_pass(self, peers: Collection[str]) -> bool:
+        """Do the same for ``peers`` alone, against what the last pass read back; return whether that was about any of them."""
         at = self._look_at_the_clock()
-        desired = database.gather(self.interface, peers)
+        desired = database.gather(self.interface, peers=peers)
         known = database.keys_of(peers)
+        if self.interface.on_demand:
+            known = {key: peer for key, peer in known.items() if key in self._loaded()}
+            desired = desired.only(known)
         found = {key: self.memory.observed.peers[key] for key in known if key in self.memory.observed.peers}
         explained = database.explained(self.interface, found.keys() - desired.peers.keys())
         decision = self._decide(desired, found, explained, at, on_interface=None)
         self._want(_without(self.memory.wanted, known) | desired.peers)
-        self._carry_out(decision, desired, self.memory.observed, known | _peers(desired), explained, at)
+        self._carry_out(decision, desired, self.memory.observed, known | desired.ids, explained, at)
+        return bool(known)
+
+    def put_on(self, desired: Desired, then: Callable[[], None]) -> None:
+        """Put those of ``desired`` on that are not, and call ``then`` before anything is written down: somebody waits."""
+        new = desired.without(self.memory.observed.peers)
+        if not (new.peers or new.problems):
+            return
+        self.memory.wanted.update(new.peers)
+        self.memory.deadline = _first([self.memory.deadline, *(one.until for one in new.peers.values())])
+        decision = Decision(
+            Changes(new.settings, {}, frozenset()), frozenset(), self.record.brake, whole=False
+        )
+        before, at = self.memory.observed, self.clock.now()
+        self._carry_out(decision, new, before, new.ids, {}, at, then=then)
+
+    def _loaded(self) -> set[str]:
+        """Return the keys that are on, as last read or written down, or are to be put back."""
+        on = self.memory.observed.peers.keys() | self.memory.wanted.keys()
+        return on.union(self.record.statuses.on())
 
     def repair(self) -> None:
         """Put back what is missing or was changed, from memory, while the database is away; remove nothing."""
@@ -137,14 +135,14 @@ class Reconciler:
         }
         self.memory.ended = over | self.memory.ended
         self.memory.wanted = peers
-        self.memory.deadline = min((wanted.until for wanted in peers.values() if wanted.until), default=None)
+        self.memory.deadline = _first([wanted.until for wanted in peers.values()])
 
     def preview(self) -> Outcome:
         """Return what a full pass would decide, and write nothing anywhere."""
         self.interface = Interface.objects.get(name=self.name)
         at = self._look_at_the_clock()
         observed = wg.show(self.name)
-        desired = database.gather(self.interface)
+        desired = self.presence.desired(self.interface, observed, set())
         extra = observed.peers.keys() - desired.peers.keys()
         self.record = Record.unsaved(self.gateway, self.interface)
         if self.record.row.first_contact_at is None:
@@ -197,9 +195,12 @@ class Reconciler:
         known: Mapping[str, str],
         explained: Mapping[str, str],
         at: datetime,
+        *,
+        idle: Collection[str] = (),
+        then: Callable[[], None] | None = None,
     ) -> None:
-        drift = self._drift(decision.changes, explained)
-        after = self._act(decision.changes, before, None if decision.whole else known.keys())
+        drift = self._drift(decision.changes, {*explained, *idle})
+        after = self._act(decision.changes, before, None if decision.whole else known.keys(), then)
         read_at = self.clock.latest()
         self.memory.observed = after
         self._remember_applied(decision.changes, desired)
@@ -214,12 +215,32 @@ class Reconciler:
                 known, after.peers, held=decision.held, problems=desired.problems, ended=ended, at=read_at
             )
             self.record.write(
-                news, removed=gone, drift=drift, decision=decision, ended=ended, at=at, read_at=read_at
+                news,
+                removed=self._owed(news, gone),
+                drift=drift,
+                decision=decision,
+                ended=ended,
+                at=at,
+                read_at=read_at,
             )
         written = ended if decision.whole else known
         self.memory.ended = {key: end for key, end in ended.items() if key not in written}
 
-    def _act(self, changes: Changes, observed: Observed, only: AbstractSet[str] | None = None) -> Observed:
+    def _owed(self, news: Mapping[str, Reading], gone: Mapping[str, str]) -> dict[str, str]:
+        """Return who is owed a receipt: what went before a crash has no other witness, and who is only idle is owed none."""
+        went = {**self.record.statuses.gone(news), **gone}
+        if not self.interface.on_demand:
+            return went
+        ended = {*gone, *self.memory.ended, *database.explained(self.interface, went)}
+        return {key: peer for key, peer in went.items() if key in ended}
+
+    def _act(
+        self,
+        changes: Changes,
+        observed: Observed,
+        only: AbstractSet[str] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> Observed:
         """Make the changes and return what the interface holds then; with ``only``, of the others what was ``observed``."""
         if not changes:
             return observed
@@ -228,6 +249,8 @@ class Reconciler:
             return observed
         wg.remove(self.name, changes.remove)
         wg.add(self.name, {**changes.add, **changes.update})
+        if then:
+            then()
         logger.info(
             "changed", extra={"interface": self.name, "added": len(changes.add), "updated": len(changes.update),
                               "removed": len(changes.remove)},
@@ -270,5 +293,5 @@ def _without(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
     return rest
 
 
-def _peers(desired: Desired) -> dict[str, str]:
-    return {key: wanted.peer for key, wanted in desired.peers.items()}
+def _first(ends: Iterable[datetime | None]) -> datetime | None:
+    return min((end for end in ends if end), default=None)

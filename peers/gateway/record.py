@@ -14,6 +14,10 @@ from peers.gateway.status import Ended, Reading, Statuses, drift_event, receipts
 from peers.models import GatewayStatus, Interface
 from peers.signals import READ_BACK
 
+WITH_HEARTBEAT = (
+    "last_pass_at", "flood_at",
+    "handshakes_admitted", "handshakes_refused", "handshakes_invalid", "handshakes_dropped",
+)  # fmt: skip
 TOLD_AT_ONCE = 200  # ids, of the 8,000 bytes that a notification may have
 
 logger = logging.getLogger(__name__)
@@ -71,8 +75,10 @@ class Record:
         at: datetime,
         read_at: datetime,
     ) -> None:
-        """Write what a pass that began at ``at`` found and did; nothing at all when it found and did nothing new."""
-        removed = {**self.statuses.gone(news), **removed}  # what went before a crash has no other witness
+        """Write what a pass that began at ``at`` found and did; nothing at all when it found and did nothing new.
+
+        ``removed`` are the keys, with their peers, that are owed a receipt.
+        """
         if news:
             self.statuses.write(news, at, whole=decision.whole)
             _tell(news)
@@ -87,10 +93,14 @@ class Record:
             self.row.last_pass_at = at
         self._save_if_changed()
 
-    def heartbeat(self) -> None:
-        """Say that this gateway is alive and its passes succeed."""
+    def heartbeat(self, handshakes: Mapping[str, int], *, flood: bool) -> None:
+        """Say that this gateway is alive and its passes succeed, and what handshakes came to since the last time."""
+        for outcome, count in handshakes.items():
+            column = f"handshakes_{outcome}"
+            setattr(self.row, column, getattr(self.row, column) + count)
+        self.row.flood_at = (self.row.flood_at or self.row.last_pass_at) if flood else None
         GatewayStatus.objects.filter(pk=self.row.pk).update(
-            heartbeat_at=Now(), last_pass_at=self.row.last_pass_at, problem=""
+            heartbeat_at=Now(), problem="", **{name: getattr(self.row, name) for name in WITH_HEARTBEAT}
         )
 
     def sample(self, at: datetime) -> None:

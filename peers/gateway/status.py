@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+from django.db.models import Q
 
 from peers import audit
 from peers.gateway.gather import AS_TEXT
@@ -55,15 +56,21 @@ class Ended:
 
 
 class Statuses:
-    """The PeerStatus rows of one gateway and interface, and what of them has been written."""
+    """The PeerStatus rows of one gateway and interface, and what of them has been written.
+
+    Of peers that are off, and whose rows are in order, nothing is kept: there may be a million.
+    """
 
     def __init__(self, gateway: str, interface: Interface) -> None:
         self.gateway = gateway
         self._written: dict[str, Reading] = {}
         self._counted_at: datetime | None = None
-        columns: list[Any] = [AS_TEXT("peer_id"), *Reading.__dataclass_fields__]
-        rows = PeerStatus.objects.filter(gateway=gateway, peer__interface=interface).values_list(*columns)
-        for peer, *values in rows.iterator():
+        mine = PeerStatus.objects.filter(gateway=gateway, peer__interface=interface)
+        self._rows = mine.values_list(AS_TEXT("peer_id"), *Reading.__dataclass_fields__)
+        self._learn(Q(present=True) | ~Q(problem=""))
+
+    def _learn(self, condition: Q) -> None:
+        for peer, *values in self._rows.filter(condition).iterator():
             self._written[peer] = Reading(*values)
 
     def on(self) -> dict[str, str]:
@@ -100,6 +107,7 @@ class Statuses:
         for peer in set(peers.values()) - on:
             if (was := self._written.get(peer)) is not None and (was.present or was.held or was.problem):
                 found[peer] = _absent(was, gone.get(was.public_key, at))
+        self._learn(Q(peer__in=[peer for peer in problems if peer not in self._written]))
         for peer, problem in problems.items():
             was = found.get(peer) or self._written.get(peer)
             found[peer] = replace(was or Reading(since=at), problem=problem[:200])
@@ -124,6 +132,9 @@ class Statuses:
             rows, AT_ONCE, update_conflicts=True, unique_fields=["gateway", "peer"], update_fields=columns
         )
         self._written.update(news)
+        for peer, reading in news.items():
+            if not (reading.present or reading.problem):
+                del self._written[peer]
         if whole and self._counters_due(at):
             self._counted_at = at
 

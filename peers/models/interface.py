@@ -160,6 +160,11 @@ class Interface(models.Model):
                 )
 
     @property
+    def on_demand(self) -> bool:
+        """Whether its peers are on it only while they are used."""
+        return bool(self.mode == self.Mode.ON_DEMAND)
+
+    @property
     def last_host(self) -> int:
         """The highest number that both pools hold; an IPv4 pool's broadcast address is not one."""
         sizes = []

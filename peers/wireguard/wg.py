@@ -57,6 +57,11 @@ def show(interface: str, only: Collection[str] | None = None) -> Observed:
     raise WgError("wg show: its answer could not be read")
 
 
+def private_key(interface: str) -> str:
+    """Return the interface's private key, for its holder alone; raise InterfaceMissing, WgError, or InvalidKey without one."""
+    return keys.private_key(_wg("show", interface, "private-key").strip())
+
+
 def add(interface: str, peers: Mapping[str, PeerSettings]) -> None:
     """Make every one of ``peers`` exactly as given, the other peers left alone; nothing is applied if one is invalid.
 

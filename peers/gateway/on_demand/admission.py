@@ -1,0 +1,98 @@
+"""Let peers in as they ask: while the interface is on demand, and the database can be asked whether they may."""
+
+import logging
+import socket
+from collections import Counter
+from collections.abc import Collection
+
+from peers.gateway.gather import gather
+from peers.gateway.on_demand import refusals, timestamps
+from peers.gateway.on_demand.watch import Asked, Watch
+from peers.gateway.reconcile import Reconciler
+from peers.wireguard import wg
+from peers.wireguard.handshake import Responder
+
+logger = logging.getLogger(__name__)
+
+
+class Admission:
+    """What a gateway's loop does about handshakes; it is shut until a pass has found the interface on demand."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self.reconciler = reconciler
+        self.watch: Watch | None = None
+        self._away = False
+
+    def attend(self) -> None:
+        """Open, shut or move it, as a pass has just found the interface; raise CaptureError or WgError."""
+        found = self.reconciler.memory.observed
+        if not self.reconciler.interface.on_demand or not self.reconciler.attachment.live:
+            self.shut()
+        elif self.watch is None or not self._is_at(self.watch):
+            self.shut()
+            self.watch = Watch(Responder(wg.private_key(self.reconciler.name)), found.listen_port)
+            logger.info("watching", extra={"interface": self.reconciler.name, "port": found.listen_port})
+
+    def _is_at(self, watch: Watch) -> bool:
+        found = self.reconciler.memory.observed
+        return (watch.responder.public_key, watch.port) == (found.public_key, found.listen_port)
+
+    def shut(self) -> None:
+        if self.watch:
+            self.watch.close()
+        self.watch = None
+
+    def sockets(self) -> list[socket.socket]:
+        """Return what to wait for."""
+        return self.watch.sockets() if self.watch else []
+
+    def pause_until(self) -> float:
+        """Return when there will be something to wait for again, by the monotonic clock; 0: there is."""
+        return self.watch.until() if self.watch else 0.0
+
+    @property
+    def flood(self) -> bool:
+        return bool(self.watch and self.watch.flood)
+
+    def let_in(self) -> None:
+        """Put on whoever asks and may."""
+        self._away = False
+        if self.watch and (asked := self.watch.asked()).timestamps:
+            self._admit(self.watch, asked)
+
+    def refuse(self) -> None:
+        """Let nobody in: nobody can be asked who may. What comes meanwhile is not kept, its clients will try again."""
+        if not self.watch:
+            return
+        asked = self.watch.asked()
+        self.watch.counts["refused"] += len(asked.timestamps)
+        if asked.timestamps and not self._away:
+            self._away = True
+            logger.warning("handshakes_refused_database_away", extra={"interface": self.reconciler.name})
+
+    def take_counts(self) -> Counter[str]:
+        """Return how many handshakes came to what since the last call."""
+        if not self.watch:
+            return Counter()
+        counts, self.watch.counts = self.watch.counts, Counter()
+        return counts
+
+    def forget(self, peers: Collection[str] | None = None) -> None:
+        """Ask the database about these peers again, or with None about all, however short ago they were refused."""
+        if self.watch:
+            self.watch.refused.forget(peers)
+
+    def _admit(self, watch: Watch, asked: Asked) -> None:
+        """Put on who is entitled now and asks later than ever before; count what becomes of each."""
+        interface = self.reconciler.interface
+        known = timestamps.advance(interface, asked.timestamps)
+        newer = {key for key, one in known.items() if one.newer}
+        entitled = gather(interface, keys=newer)
+        new = entitled.peers.keys() - self.reconciler.memory.observed.peers.keys()
+        self.reconciler.put_on(entitled, lambda: watch.resend([asked.packets[key] for key in new]))
+        refused = {key: known[key].peer for key in newer - entitled.peers.keys()}
+        refusals.note(set(refused.values()))
+        unknown = dict.fromkeys(asked.timestamps.keys() - known.keys())
+        watch.refuse({**refused, **unknown})
+        watch.counts["admitted"] += len(new)
+        watch.counts["invalid"] += len(known) - len(newer)

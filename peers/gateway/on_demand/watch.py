@@ -1,0 +1,131 @@
+"""From packets to who asks for their tunnel: the cheap refusals first, nothing of it with the database.
+
+One packet costs little and a flood must not cost more than a share of a core: a batch that is full is followed by a pause.
+"""
+
+import logging
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peers.gateway.clock import monotonic
+from peers.gateway.on_demand.capture import Capture, Packet
+from peers.gateway.on_demand.limits import Limits, Refused
+from peers.gateway.on_demand.resend import Resender
+from peers.wireguard.handshake import Responder
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 1000  # packets; mac1 of so many takes about 10 ms
+SHARE = 0.25  # of a core at most, for telling handshakes from a flood
+FLOOD = 500  # packets a second that lead to nothing
+CALM_AFTER = 10.0  # seconds without such a second, and the flood is over
+REMEMBERED = 10_000  # keys' timestamps; the database has them all
+SENT = 5000  # packets that are to come back from the loopback
+
+
+@dataclass(slots=True)
+class Asked:
+    """Who asks, by public key: the timestamp, and the packet to give to WireGuard once the peer is on."""
+
+    timestamps: dict[str, bytes] = field(default_factory=dict)
+    packets: dict[str, Packet] = field(default_factory=dict)
+
+
+class Watch:
+    """Listens at the port of the interface that ``responder`` answers for; ``counts`` grows by outcome until it is taken."""
+
+    def __init__(self, responder: Responder, port: int) -> None:
+        self.responder, self.port = responder, port
+        self.limits, self.refused = Limits(), Refused()
+        self.counts: Counter[str] = Counter()
+        self.flood = False
+        self._seen: dict[str, bytes] = {}
+        self._sent: set[bytes] = set()
+        self._pause_until = self._second = self._calm_at = 0.0
+        self._useless = 0
+        self._capture = Capture(port)
+        self._resender = Resender()
+
+    def sockets(self) -> list[socket.socket]:
+        """Return what is to be waited for; nothing during a pause."""
+        return self._capture.sockets if monotonic() >= self._pause_until else []
+
+    def until(self) -> float:
+        """Return when the pause is over, by the monotonic clock; 0 without one."""
+        return self._pause_until if monotonic() < self._pause_until else 0.0
+
+    def asked(self) -> Asked:
+        """Return who asks now, of all that has come; of several of one key the latest."""
+        asked, started, number = Asked(), monotonic(), 0
+        if started < self._pause_until:
+            return asked
+        for number, packet in enumerate(self._capture.packets(AT_ONCE), 1):  # noqa: B007 - how many there were
+            self._take(packet, started, asked)
+        if number == AT_ONCE:
+            self.counts["dropped"] += self._capture.lost()
+            self._pause_until = monotonic() + (monotonic() - started) * (1 / SHARE - 1)
+        self._judge(started)
+        return asked
+
+    def _take(self, packet: Packet | None, at: float, asked: Asked) -> None:
+        if packet is not None and packet.payload in self._sent:
+            self._sent.discard(packet.payload)
+        elif packet is None or not self.responder.is_addressed(packet.payload):
+            self._count("invalid")
+        elif not self.limits.allow(packet.source, at):
+            self._count("dropped")
+        elif (found := self.responder.read(packet.payload, self._seen)) is None:
+            self._count("invalid")
+        else:
+            self._remember(found.public_key, found.timestamp)
+            if self.refused.lately(found.public_key, at):
+                self.counts["refused"] += 1
+                return
+            asked.timestamps[found.public_key], asked.packets[found.public_key] = found.timestamp, packet
+
+    def refuse(self, keys: Mapping[str, str | None]) -> None:
+        """Count refusals by public key, with the peer's id or None, and remember them for a while."""
+        self.counts["refused"] += len(keys)
+        for key, peer in keys.items():
+            self.refused.note(key, peer, monotonic())
+
+    def _count(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+        self._useless += 1
+
+    def _remember(self, key: str, timestamp: bytes) -> None:
+        self._seen.pop(key, None)
+        self._seen[key] = timestamp
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+
+    def _judge(self, at: float) -> None:
+        """Say once that a flood has begun, and once that it is over."""
+        if (passed := at - self._second) < 1:
+            return
+        many, self._useless, self._second = self._useless / passed > FLOOD, 0, at
+        if many:
+            self._calm_at = at + CALM_AFTER
+        if many and not self.flood:
+            logger.warning("handshake_flood", extra={"port": self.port, **self.counts})
+        elif self.flood and at >= self._calm_at:
+            logger.warning("handshake_flood_over", extra={"port": self.port, **self.counts})
+        self.flood = at < self._calm_at
+
+    def resend(self, packets: list[Packet]) -> None:
+        """Give packets to WireGuard as if they came only now; one that cannot be sent is left to its client's next."""
+        for packet in packets:
+            self._sent.add(packet.payload)
+            try:
+                self._resender.send(packet, self.port)
+            except OSError as error:
+                self._sent.discard(packet.payload)
+                logger.warning("handshake_not_sent_again", extra={"port": self.port, "error": error.strerror})
+        if len(self._sent) > SENT:
+            self._sent.clear()
+
+    def close(self) -> None:
+        self._capture.close()
+        self._resender.close()
