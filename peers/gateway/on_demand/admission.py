@@ -5,7 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import Collection
 
-from peers.gateway.gather import gather
+from peers.gateway.gather import gather_asking
 from peers.gateway.on_demand import refusals, timestamps
 from peers.gateway.on_demand.watch import Asked, Watch
 from peers.gateway.reconcile import Reconciler
@@ -87,7 +87,7 @@ class Admission:
         interface = self.reconciler.interface
         known = timestamps.advance(interface, asked.timestamps)
         newer = {key for key, one in known.items() if one.newer}
-        entitled = gather(interface, keys=newer)
+        entitled = gather_asking(interface, newer)
         new = entitled.peers.keys() - self.reconciler.memory.observed.peers.keys()
         self.reconciler.put_on(entitled, lambda: watch.resend([asked.packets[key] for key in new]))
         refused = {key: known[key].peer for key in newer - entitled.peers.keys()}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from peers.models import HandshakeTimestamp, Interface, PeerKey
+from peers.models import HandshakeTimestamp, Interface
+from portal.database import prepared
 
 # Whoever is asked at the same moment waits for the row and then finds a greater one there. That a crash of PostgreSQL may
 # forget the last half second is no harm that would be worth its wait for the disk.
@@ -40,7 +41,7 @@ def advance(interface: Interface, timestamps: Mapping[str, bytes]) -> dict[str, 
     if not timestamps:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(ADVANCE, [list(timestamps), list(timestamps.values()), interface.pk])
+        prepared.execute(cursor, ADVANCE, [list(timestamps), list(timestamps.values()), interface.pk])
         return {key: Asking(peer, newer) for key, peer, newer, _ in cursor.fetchall()}
 
 
@@ -51,8 +52,8 @@ def pass_over(keys: Collection[str], at: datetime) -> None:
     By then nothing had come from them for minutes. The device's clock is taken to be as far off as it was when the last
     timestamp was seen.
     """
-    known = HandshakeTimestamp.objects.filter(key__in=PeerKey.objects.filter(public_key__in=keys))
-    rows = list(known.order_by("pk").select_for_update())
+    known = HandshakeTimestamp.objects.filter(key__public_key__in=keys)
+    rows = list(known.order_by("pk").select_for_update(of=("self",)))
     for row in rows:
         row.tai64n = max(bytes(row.tai64n), later(bytes(row.tai64n), at - row.seen_at - MARGIN))
     HandshakeTimestamp.objects.bulk_update(rows, ["tai64n"], batch_size=1000)
