@@ -237,8 +237,7 @@ class Loop:
             due = [self._full_pass_at, self._retry_at]
         elif self._scope:
             due.append(self._scope_at)
-        if pause := self.admission.pause_until():
-            due.append(pause)
+        due += self.admission.due()
         return min(max(0.0, min(due) - monotonic()), self._until_deadline())
 
     def _until_deadline(self) -> float:

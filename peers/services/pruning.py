@@ -1,9 +1,10 @@
 """Forget devices that ended long ago; what stays is the audit and the fingerprint of each of their keys."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Manager, Q, QuerySet
 
 from peers.audit import Actor, record
 from peers.models import (
@@ -20,6 +21,10 @@ from peers.models import (
 from peers.services.refused import NotOwner
 
 AT_ONCE = 1000  # peers a transaction
+POINTING: list[tuple[Manager[Any], str]] = [
+    (HandshakeTimestamp.objects, "key__peer"),
+    *((model.objects, "peer") for model in (TrafficSample, PeerStatus, RefusedHandshake, PeerKey, EnrolLink)),
+]
 BAR = """
 INSERT INTO peers_barredkey (fingerprint)
 SELECT sha256(convert_to(public_key, 'UTF8')) FROM peers_peerkey WHERE peer_id = ANY(%s) ON CONFLICT DO NOTHING
@@ -70,7 +75,6 @@ def _forget(rows: list[Peer]) -> None:
     FreedNumber.objects.bulk_create(
         FreedNumber(interface_id=row.interface_id, host=row.host) for row in rows if row.host is not None
     )
-    HandshakeTimestamp.objects.filter(key__peer__in=ids).delete()
-    for model in (TrafficSample, PeerStatus, RefusedHandshake, PeerKey, EnrolLink):
-        model.objects.filter(peer__in=ids).delete()
+    for rows_of, column in POINTING:
+        rows_of.filter(**{f"{column}__in": ids}).delete()
     Peer.objects.filter(pk__in=ids).delete()

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from .wg import ENVIRONMENT, PATH, exists, interface_name
 
-__all__ = ["LinkError", "configure", "create", "delete", "exists"]
+__all__ = ["LinkError", "configure", "create", "delete", "exists", "homes", "is_userspace"]
 
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 
@@ -52,6 +52,20 @@ def configure(name: str, addresses: Sequence[Interface], mtu: int) -> None:
         _ip("link", "set", "dev", name, "mtu", str(mtu))
     if "UP" not in found["flags"]:
         _ip("link", "set", "dev", name, "up")
+
+
+def is_userspace(name: str) -> bool:
+    """Return whether a wireguard-go serves the interface."""
+    return (SOCKETS / f"{interface_name(name)}.sock").exists()
+
+
+def homes() -> dict[str, set[str]]:
+    """Return the names of the devices that have each address of this host."""
+    found: dict[str, set[str]] = {}
+    for device in json.loads(_ip("-json", "address", "show")):
+        for info in device.get("addr_info", ()):
+            found.setdefault(info.get("local", ""), set()).add(device["ifname"])
+    return found
 
 
 def delete(name: str) -> None:

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def remove(interface: str, peer_keys: Iterable[str]) -> None:
     waiting = iter(sorted({_key(key) for key in peer_keys}))
     while some := list(islice(waiting, REMOVED_AT_ONCE)):
         _wg("set", interface, *(word for key in some for word in ("peer", key, "remove")))
+
+
+def set_endpoint(interface: str, key: str, address: IPv4Address | IPv6Address, port: int) -> None:
+    """Say where a peer is that has not been heard; it is made where it is not on, so see to that first."""
+    host = f"[{address}]" if address.version == 6 else str(address)
+    _wg("set", interface, "peer", _key(key), "endpoint", f"{host}:{_sixteen_bits('port', port)}")
 
 
 def set_interface(

@@ -1,10 +1,38 @@
-"""Peers that are on the real interface only while they are used: at their first packet, and no longer than they are."""
+"""Peers that are on the real interface only while they are used: at their first packet, and for as long as they may be."""
+
+import socket
+import time
+from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
+from django.utils import timezone
 
+from deploy.demo.client import Client
+from deploy.demo.netns import Namespace
+from peers import services
+from peers.gateway.on_demand.capture import Capture
+from peers.models import (
+    AuditEvent,
+    GatewayStatus,
+    HandshakeTimestamp,
+    Interface,
+    Peer,
+    PeerStatus,
+    RefusedHandshake,
+)
 from peers.states import State
-from tests.gateway.acting import key_of, state
+from peers.wireguard import keys, link, wg
+from peers.wireguard.handshake import Responder
+from peers.wireguard.state import PeerSettings
+from tests import rows
+from tests.gateway.acting import database_away, database_back, key_of, revoke, state
 from tests.gateway.conftest import INSIDE
+from tests.gateway.running import Pinging, RunningGateway, configuration_of, last_reply
+from tests.initiator import forged, initiation, tai64n
+
+PORT = 51820
+OUTSIDE = ip_address("198.51.100.77")  # the gateway's address as a stranger sees it
 
 
 @pytest.fixture
@@ -16,18 +44,334 @@ def on_demand(wg0):
 
 
 @pytest.fixture
-def running(on_demand, run):
-    made = run("--create")
-    made.eventually(lambda: made.said("watching"))
-    return made
+def started(on_demand, run):
+    """Give a function that starts the gateway, and waits until it listens for handshakes."""
+
+    def watching(*flags, **environment):
+        made = run(*flags, **environment)
+        made.eventually(lambda: made.said("watching"))
+        return made
+
+    return watching
 
 
-def test_a_device_is_put_on_by_its_first_packet_and_its_first_ping_is_answered(running, enrol):
+@pytest.fixture
+def running(started):
+    return started("--create")
+
+
+@pytest.fixture
+def stranger(namespace):
+    """Give a function that sends a packet to the interface's port from a namespace of its own."""
+    with Namespace() as elsewhere:
+        elsewhere.link(namespace, theirs=OUTSIDE)
+
+        def send(packet: bytes) -> None:
+            with elsewhere.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(packet, (str(OUTSIDE), PORT))
+
+        yield send
+
+
+def counts():
+    names = ("admitted", "refused", "invalid", "dropped")
+    row = GatewayStatus.objects.get()
+    return {name: count for name in names if (count := getattr(row, f"handshakes_{name}"))}
+
+
+def take_off(running, peer):
+    """Have a peer off that is entitled, and that was on before."""
+    services.suspend(actor=services.Actor(user=peer.owner), peer=peer, at=timezone.now(), reason="x")
+    running.eventually(lambda: key_of(peer) not in running.on())
+    services.restore(actor=services.Actor(user=peer.owner), peer=peer)
+
+
+@pytest.mark.parametrize("endpoint", ["203.0.113.1:51820", "[2001:db8:77::1]:51820"])
+def test_a_device_is_put_on_by_its_first_packet_and_its_first_ping_is_answered(
+    running, enrol, on_demand, endpoint
+):
+    on_demand.endpoint = endpoint
+    on_demand.save(update_fields=["endpoint"])
     peer, client = enrol()
     running.eventually(lambda: state(peer) == State.IDLE)
     assert running.on() == set()
     found = client.ping(INSIDE, timeout=1)
-    print(found)
-    assert found.received == 1
+    print(f"first ping after {found.first_reply_seconds * 1000:.1f} ms")
+    assert found.received == 1, "not after five seconds, when a client tries again"
     assert running.on() == {key_of(peer)}
     running.eventually(lambda: state(peer) == State.CONNECTED, 6)
+    running.eventually(lambda: counts() == {"admitted": 1}, 8)
+    assert "removed" not in set(AuditEvent.objects.values_list("action", flat=True))
+
+
+def test_of_real_handshakes_the_key_and_the_time_are_read(running, enrol, namespace, on_demand):
+    private_key = namespace.call(wg.private_key, "wg0")
+    for endpoint in ("203.0.113.1:51820", "[2001:db8:77::1]:51820"):
+        Interface.objects.update(endpoint=endpoint)
+        on_demand.refresh_from_db()
+        peer, client = enrol()
+        capture = namespace.call(Capture, PORT)
+        before = tai64n()
+        client.ping(INSIDE, timeout=1)
+        packet = next(filter(None, capture.packets(10)))
+        capture.close()
+        found = Responder(private_key).read(packet.payload, {})
+        assert found.public_key == key_of(peer)
+        assert before < found.timestamp < tai64n()
+        assert Responder(keys.generate_private_key()).read(packet.payload, {}) is None
+        assert Responder(private_key).read(packet.payload, {key_of(peer): found.timestamp}) is None
+
+
+def test_a_replay_puts_nobody_on_neither_after_a_taking_off_nor_at_another_gateway(
+    running, enrol, namespace, stranger, database, tmp_path
+):
+    peer, client = enrol()
+    capture = namespace.call(Capture, PORT)
+    assert client.ping(INSIDE, timeout=1).received
+    packet = next(filter(None, capture.packets(10))).payload
+    capture.close()
+    client.close()
+    take_off(running, peer)
+    stranger(packet)
+    running.eventually(lambda: counts().get("invalid") == 1, 8)
+    assert running.on() == set()
+    running.stop()
+    running.log.unlink()
+    running.start()  # with nothing in its memory
+    running.eventually(lambda: running.said("watching"))
+    stranger(packet)
+    running.eventually(lambda: counts().get("invalid") == 2, 8)
+    assert running.on() == set()
+
+
+def test_a_known_key_without_its_private_half_puts_nobody_on(running, alice, on_demand, stranger):
+    peer = rows.peer(alice, on_demand)
+    stranger(forged(key_of(peer), on_demand.public_key, tai64n()))
+    running.eventually(lambda: counts() == {"invalid": 1}, 8)
+    assert running.on() == set()
+    assert not HandshakeTimestamp.objects.exists()
+
+
+def test_a_real_handshake_that_anybody_sends_on_is_one(running, alice, on_demand, stranger):
+    """What proves the sender is in the packet, not around it; so the tests' own initiations are as good as a client's."""
+    private_key = keys.generate_private_key()
+    peer = rows.peer(alice, on_demand, public_key=keys.public_key_of(private_key))
+    stranger(initiation(private_key, on_demand.public_key, tai64n()))
+    running.eventually(lambda: running.on() == {key_of(peer)})
+
+
+def test_a_timestamp_that_is_not_later_than_the_last_is_refused_as_wireguard_does(
+    running, alice, on_demand, stranger
+):
+    private_key, now = keys.generate_private_key(), time.time()
+    peer = rows.peer(alice, on_demand, public_key=keys.public_key_of(private_key))
+    services.suspend(actor=services.Actor(user=alice), peer=peer, at=timezone.now(), reason="x")
+    stranger(initiation(private_key, on_demand.public_key, tai64n(now)))
+    running.eventually(HandshakeTimestamp.objects.exists)
+    services.restore(actor=services.Actor(user=alice), peer=peer)
+    stranger(initiation(private_key, on_demand.public_key, tai64n(now - 1)))
+    running.eventually(lambda: counts().get("invalid") == 1, 8)
+    assert running.on() == set()
+    stranger(initiation(private_key, on_demand.public_key, tai64n(now + 1)))
+    running.eventually(lambda: running.on() == {key_of(peer)})
+
+
+def end_of_lease(peer):
+    peer.owner.signed_in_at = timezone.now() - timedelta(days=8)
+    peer.owner.save(update_fields=["signed_in_at"])
+
+
+def suspended(peer):
+    services.suspend(actor=services.Actor(user=peer.owner), peer=peer, at=timezone.now(), reason="x")
+
+
+def deactivated(peer):
+    peer.owner.is_active = False
+    peer.owner.save(update_fields=["is_active"])
+
+
+def expired(peer):
+    Peer.objects.filter(pk=peer.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("bar", [end_of_lease, suspended, deactivated, expired, revoke])
+def test_who_is_not_entitled_now_is_refused_and_counted(running, enrol, bar):
+    peer, client = enrol()
+    bar(peer)
+    assert client.ping(INSIDE, timeout=1).received == 0
+    assert running.on() == set()
+    running.eventually(lambda: counts().get("refused"), 8)
+    assert RefusedHandshake.objects.get().peer == peer
+    assert not RefusedHandshake.objects.get().told_at
+
+
+def test_who_is_entitled_again_is_let_in_at_the_next_packet(running, enrol):
+    peer, client = enrol()
+    end_of_lease(peer)
+    assert client.ping(INSIDE, timeout=1).received == 0
+    peer.owner.signed_in_at = timezone.now()
+    peer.owner.save(update_fields=["signed_in_at"])
+    found = client.ping(INSIDE, count=30, interval=0.25)
+    assert found.received
+    assert found.first_reply_seconds < 6, "five seconds after its first packet a client tries again"
+
+
+def test_a_key_that_nobody_knows_is_let_in_once_it_is_enrolled(running, alice, on_demand, namespace):
+    """As where a script brings the interface up first, and enrols it then."""
+    private_key = keys.generate_private_key()
+    at = rows.peer(alice, on_demand)
+    conf = configuration_of(at, private_key)
+    with Client(conf, namespace) as client:
+        assert client.ping(INSIDE, timeout=1).received == 0
+        services.replace_key(
+            actor=services.Actor(user=alice),
+            peer=at,
+            public_key=keys.public_key_of(private_key),
+            at=timezone.now(),
+        )
+        assert client.ping(INSIDE, count=30, interval=0.25).received
+
+
+def test_a_revocation_takes_effect_as_it_does_on_push(running, enrol):
+    peer, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    last = last_reply(client, INSIDE, lambda: revoke(peer), for_seconds=3)
+    print(f"last reply {last * 1000:.0f} ms after the revocation")
+    assert last <= 1
+    running.eventually(lambda: state(peer) == State.REVOKED)
+    assert AuditEvent.objects.filter(action="removed", peer=peer).count() == 1
+
+
+def test_the_revocation_of_an_idle_device_is_read_back_soon_and_has_no_receipt(running, alice, on_demand):
+    peer = rows.peer(alice, on_demand)
+    running.eventually(lambda: state(peer) == State.IDLE)
+    revoke(peer)
+    running.eventually(lambda: state(peer) == State.REVOKED, 2)
+    assert not AuditEvent.objects.filter(action="removed").exists()
+
+
+def test_an_expiry_is_kept_while_the_database_is_away(running, enrol, database):
+    expires_at = timezone.now() + timedelta(seconds=6)
+    peer, client = enrol(expires_at=expires_at)
+    assert client.ping(INSIDE, timeout=1).received
+    database_away(database)
+    last = last_reply(client, INSIDE, lambda: time.sleep(max(0, expires_at.timestamp() - time.time())))
+    print(f"last reply {last:.3f} s after the deadline")
+    assert last <= 2
+    database_back(database)
+    running.eventually(lambda: state(peer) == State.EXPIRED)
+    assert AuditEvent.objects.filter(action="removed", peer=peer).count() == 1
+
+
+def test_while_the_database_restarts_tunnels_go_on_and_new_ones_wait_for_it(running, enrol, database):
+    _, client = enrol()
+    _, other = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    pinging = Pinging(client, INSIDE)
+    database_away(database)
+    running.eventually(lambda: running.said("database_away"))
+    assert other.ping(INSIDE, timeout=1).received == 0
+    assert running.said("handshakes_refused_database_away")
+    database_back(database)
+    found = other.ping(INSIDE, count=40, interval=0.25)
+    print(f"let in {found.first_reply_seconds:.1f} s after the database was back")
+    assert found.received
+    assert pinging.lost()[0] == 0
+
+
+def test_a_restart_with_peers_on_loses_no_packet_and_writes_nothing(started, create, enrol):
+    create("wg0")
+    running = started()
+    peer, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).exists())
+    pinging = Pinging(client, INSIDE)
+    running.stop()
+    running.log.unlink()
+    running.start()
+    running.eventually(lambda: running.said("watching"))
+    time.sleep(2)
+    assert running.on() == {key_of(peer)}
+    lost, sent = pinging.lost()
+    assert (lost, running.said("changed")) == (0, [])
+    assert sent > 20
+    assert not AuditEvent.objects.filter(action__in=["drift_repaired", "removed"]).exists()
+
+
+def test_what_was_on_is_put_back_when_the_interface_is_made_anew(running, namespace, enrol):
+    peer, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    namespace.call(link.delete, "wg0")
+    running.eventually(lambda: running.on() == {key_of(peer)}, 3)
+    _, other = enrol()
+    running.eventually(lambda: other.ping(INSIDE, timeout=1).received, 8)
+
+
+def test_a_rogue_peer_goes_and_what_was_changed_by_hand_is_corrected(running, namespace, enrol):
+    peer, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).exists())
+    before = running.observed().peers[key_of(peer)].settings
+    rogue = rows.public_key()
+    namespace.call(wg.add, "wg0", {rogue: PeerSettings(frozenset()), key_of(peer): PeerSettings(frozenset())})
+    running.eventually(lambda: running.on() == {key_of(peer)}, 5)
+    running.eventually(lambda: running.observed().peers[key_of(peer)].settings == before, 5)
+    running.eventually(lambda: AuditEvent.objects.filter(action="drift_repaired").exists())
+
+
+def test_a_change_of_mode_loses_no_packet_of_who_is_connected(started, enrol, on_demand, alice):
+    running = started("--create")
+    _, client = enrol()
+    idle = rows.peer(alice, on_demand)
+    assert client.ping(INSIDE, timeout=1).received
+    pinging = Pinging(client, INSIDE)
+    for mode, on in (("push", 2), ("on_demand", 2), ("push", 2)):
+        on_demand.mode = mode
+        on_demand.save(update_fields=["mode"])
+        running.eventually(lambda on=on: len(running.on()) == on)
+        time.sleep(1.5)
+    assert key_of(idle) in running.on()
+    assert pinging.lost()[0] == 0
+
+
+def test_the_address_of_a_replaced_key_works_with_the_new_one_alone(running, enrol, alice):
+    peer, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    old, new = key_of(peer), rows.public_key()
+    services.replace_key(actor=services.Actor(user=alice), peer=peer, public_key=new, at=timezone.now())
+    running.eventually(lambda: old not in running.on())
+    assert running.on() == set(), "the new one is put on when it comes"
+    assert client.ping(INSIDE, timeout=1).received == 0
+
+
+def test_without_the_right_to_hear_packets_the_gateway_says_so(run, on_demand):
+    running = run("--create", under=("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"))
+    running.eventually(lambda: "CAP_NET_RAW" in GatewayStatus.objects.get().problem)
+    assert running.said("pass_failed")
+
+
+def test_two_hosts_may_serve_one_interface_on_demand(running, database, tmp_path, enrol, alice):
+    peer, client = enrol()
+    with Namespace() as elsewhere:
+        home = tmp_path / "second"
+        home.mkdir()
+        (home / "wg0.key").write_text((tmp_path / "wg0.key").read_text())
+        (home / "wg0.key").chmod(0o600)
+        second = RunningGateway(elsewhere, database, home, "--create", LATCHKEY_GATEWAY_NAME="other")
+        second.eventually(lambda: second.said("watching"))
+        assert client.ping(INSIDE, timeout=1).received
+        running.eventually(lambda: state(peer) == State.CONNECTED, 6)
+        assert second.on() == set()
+        revoke(peer)
+        running.eventually(lambda: state(peer) == State.REVOKED)
+        second.stop()
+
+
+def test_where_the_address_is_on_another_device_the_interface_begins_the_handshake(running, namespace, enrol):
+    """What is sent again comes in by the device that has the address, and wireguard-go would answer by that one."""
+    namespace.run("ip", "address", "add", "198.51.100.1/32", "dev", "lo")
+    for _ in range(5):
+        _, client = enrol()
+        found = client.ping(INSIDE, timeout=2)
+        print(f"first ping after {found.first_reply_seconds * 1000:.1f} ms")
+        assert found.received

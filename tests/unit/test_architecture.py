@@ -1,6 +1,7 @@
 """The rules of the code's shape: who imports whom, who writes what, and what there is none of."""
 
 import ast
+import re
 import sys
 from functools import cache
 from itertools import chain
@@ -157,6 +158,7 @@ GATEWAY = {
     "peers.signals",
     "peers.wireguard",
     "peers.gateway",
+    "portal.database.prepared",
     "portal.encryption",
 }
 
@@ -300,8 +302,8 @@ WRITES = {
     "acreate", "aupdate", "adelete", "asave",
 }  # fmt: skip
 ROWS = {"Peer", "PeerKey"}
-STATUSES = {"PeerStatus", "GatewayStatus"}
-SQL = ("INSERT INTO", "UPDATE ", "DELETE FROM")
+STATUSES = {"PeerStatus", "GatewayStatus", "HandshakeTimestamp"}
+SQL = r"(INSERT INTO|UPDATE|DELETE FROM) +peers_{}\b"
 
 
 def writes(path):
@@ -327,12 +329,10 @@ def writes(path):
                 held[name] for name in names_in(node.func.value) if name in held
             }
             yield from named or ({"?"} if node.func.attr in ("save", "asave") else set())
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and any(word in node.value for word in SQL)
-        ):
-            yield from (model for model in ROWS | STATUSES if f"peers_{model.lower()}" in node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from (
+                model for model in ROWS | STATUSES if re.search(SQL.format(model.lower()), node.value)
+            )
 
 
 def names_in(node):

@@ -5,8 +5,10 @@ import socket
 from collections import Counter
 from collections.abc import Collection
 
-from peers.gateway.gather import gather_asking
+from peers.gateway.clock import monotonic
+from peers.gateway.gather import Desired, gather_asking
 from peers.gateway.on_demand import refusals, timestamps
+from peers.gateway.on_demand.initiate import Initiator
 from peers.gateway.on_demand.watch import Asked, Watch
 from peers.gateway.reconcile import Reconciler
 from peers.wireguard import wg
@@ -21,6 +23,7 @@ class Admission:
     def __init__(self, reconciler: Reconciler) -> None:
         self.reconciler = reconciler
         self.watch: Watch | None = None
+        self.initiator = Initiator(reconciler.name)
         self._away = False
 
     def attend(self) -> None:
@@ -46,9 +49,10 @@ class Admission:
         """Return what to wait for."""
         return self.watch.sockets() if self.watch else []
 
-    def pause_until(self) -> float:
-        """Return when there will be something to wait for again, by the monotonic clock; 0: there is."""
-        return self.watch.until() if self.watch else 0.0
+    def due(self) -> list[float]:
+        """Return when there is something to do, whatever comes in until then; by the monotonic clock."""
+        moments = [self.watch.until() if self.watch else 0.0, self.initiator.due()]
+        return [moment for moment in moments if moment]
 
     @property
     def flood(self) -> bool:
@@ -59,6 +63,7 @@ class Admission:
         self._away = False
         if self.watch and (asked := self.watch.asked()).timestamps:
             self._admit(self.watch, asked)
+        self.initiator.look(self.reconciler.memory.wanted, monotonic())
 
     def refuse(self) -> None:
         """Let nobody in: nobody can be asked who may. What comes meanwhile is not kept, its clients will try again."""
@@ -89,10 +94,20 @@ class Admission:
         newer = {key for key, one in known.items() if one.newer}
         entitled = gather_asking(interface, newer)
         new = entitled.peers.keys() - self.reconciler.memory.observed.peers.keys()
-        self.reconciler.put_on(entitled, lambda: watch.resend([asked.packets[key] for key in new]))
+        self.reconciler.put_on(entitled, lambda: self._meet(watch, asked, entitled.only(new)))
         refused = {key: known[key].peer for key in newer - entitled.peers.keys()}
         refusals.note(set(refused.values()))
         unknown = dict.fromkeys(asked.timestamps.keys() - known.keys())
         watch.refuse({**refused, **unknown})
         watch.counts["admitted"] += len(new)
         watch.counts["invalid"] += len(known) - len(newer)
+
+    def _meet(self, watch: Watch, asked: Asked, new: Desired) -> None:
+        """Have the handshakes go on with which those have come who are on now."""
+        at = monotonic()
+        for key, settings in new.settings.items():
+            packet = asked.packets[key]
+            if self.initiator.must(packet, at):
+                self.initiator.begin(key, settings, packet, at)
+            else:
+                watch.resend(packet)

@@ -39,12 +39,13 @@ class CaptureError(Exception):
 
 
 class Packet(NamedTuple):
-    """A handshake initiation as it came, with its addresses in network order: 4 or 16 bytes each."""
+    """A handshake initiation as it came, with its addresses in network order, 4 or 16 bytes each, and by which device."""
 
     source: bytes
     source_port: int
     destination: bytes
     payload: bytes
+    device: str
 
 
 class Capture:
@@ -67,9 +68,9 @@ class Capture:
         for each, parse in zip(self.sockets, (parse_ipv4, parse_ipv6), strict=True):
             with suppress(BlockingIOError):
                 while most > 0:
-                    data, (_, _, kind, *_) = each.recvfrom(SNAP)
+                    data, (device, _, kind, *_) = each.recvfrom(SNAP)
                     most -= 1
-                    yield parse(data, self.port) if kind == socket.PACKET_HOST else None
+                    yield parse(data, self.port, device) if kind == socket.PACKET_HOST else None
 
     def lost(self) -> int:
         """Return how many packets found no room since the last call."""
@@ -136,27 +137,30 @@ def _with_exits(program: list[Instruction]) -> list[Instruction]:
     return [*resolved, (RETURN, 0, 0, SNAP), (RETURN, 0, 0, 0)]
 
 
-def parse_ipv4(data: bytes, port: int) -> Packet | None:
+def parse_ipv4(data: bytes, port: int, device: str) -> Packet | None:
     """Return what an IPv4 packet holds, if that may be an initiation: the filter is not trusted."""
     if len(data) < 20 or data[0] >> 4 != 4 or data[9] != UDP or int.from_bytes(data[6:8], "big") & 0x3FFF:
         return None
     header = (data[0] & 0xF) * 4
-    return _datagram(data, header, port, data[12:16], data[16:20]) if header >= 20 else None
+    found = _datagram(data, header, port) if header >= 20 else None
+    return found and Packet(data[12:16], found[0], data[16:20], found[1], device)
 
 
-def parse_ipv6(data: bytes, port: int) -> Packet | None:
+def parse_ipv6(data: bytes, port: int, device: str) -> Packet | None:
     """Return what an IPv6 packet holds, if that may be an initiation."""
     if len(data) < IPV6_HEADER + 8 or data[0] >> 4 != 6:
         return None
     following, header = data[6], IPV6_HEADER
     if following in OPTIONS:
         following, header = data[IPV6_HEADER], IPV6_HEADER + 8 * (data[IPV6_HEADER + 1] + 1)
-    return _datagram(data, header, port, data[8:24], data[24:40]) if following == UDP else None
+    found = _datagram(data, header, port) if following == UDP else None
+    return found and Packet(data[8:24], found[0], data[24:40], found[1], device)
 
 
-def _datagram(data: bytes, at: int, port: int, source: bytes, destination: bytes) -> Packet | None:
+def _datagram(data: bytes, at: int, port: int) -> tuple[int, bytes] | None:
+    """Return the source port and the payload of the UDP datagram at that place; None for one that is no initiation."""
     payload = data[at + 8 : at + 8 + LENGTH]
     if len(payload) < LENGTH or not payload.startswith(TYPE):
         return None
     source_port, to, length = struct.unpack_from("!HHH", data, at)
-    return Packet(source, source_port, destination, payload) if (to, length) == (port, UDP_LENGTH) else None
+    return (source_port, payload) if (to, length) == (port, UDP_LENGTH) else None

@@ -114,17 +114,16 @@ class Watch:
             logger.warning("handshake_flood_over", extra={"port": self.port, **self.counts})
         self.flood = at < self._calm_at
 
-    def resend(self, packets: list[Packet]) -> None:
-        """Give packets to WireGuard as if they came only now; one that cannot be sent is left to its client's next."""
-        for packet in packets:
-            self._sent.add(packet.payload)
-            try:
-                self._resender.send(packet, self.port)
-            except OSError as error:
-                self._sent.discard(packet.payload)
-                logger.warning("handshake_not_sent_again", extra={"port": self.port, "error": error.strerror})
+    def resend(self, packet: Packet) -> None:
+        """Give a packet to WireGuard as if it came only now; if it cannot be sent, its client's next will do."""
         if len(self._sent) > SENT:
             self._sent.clear()
+        self._sent.add(packet.payload)
+        try:
+            self._resender.send(packet, self.port)
+        except OSError as error:
+            self._sent.discard(packet.payload)
+            logger.warning("handshake_not_sent_again", extra={"port": self.port, "error": error.strerror})
 
     def close(self) -> None:
         self._capture.close()
