@@ -4,6 +4,7 @@ import socket
 import time
 from datetime import timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -26,8 +27,9 @@ from peers.wireguard import keys, link, wg
 from peers.wireguard.handshake import Responder
 from peers.wireguard.state import PeerSettings
 from tests import rows
+from tests.conftest import ROOT
 from tests.gateway.acting import database_away, database_back, key_of, revoke, state
-from tests.gateway.conftest import INSIDE
+from tests.gateway.conftest import INSIDE, require
 from tests.gateway.running import Pinging, RunningGateway, configuration_of, last_reply
 from tests.initiator import forged, initiation, tai64n
 
@@ -111,7 +113,7 @@ def test_of_real_handshakes_the_key_and_the_time_are_read(running, enrol, namesp
         on_demand.refresh_from_db()
         peer, client = enrol()
         capture = namespace.call(Capture, PORT)
-        before = tai64n()
+        before = tai64n(time.time() - 0.02)  # WireGuard says its time in steps of 17 ms
         client.ping(INSIDE, timeout=1)
         packet = next(filter(None, capture.packets(10)))
         capture.close()
@@ -375,3 +377,32 @@ def test_where_the_address_is_on_another_device_the_interface_begins_the_handsha
         found = client.ping(INSIDE, timeout=2)
         print(f"first ping after {found.first_reply_seconds * 1000:.1f} ms")
         assert found.received
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(started, create, enrol, tmp_path):
+    """The gateway's own time goes on by twenty minutes at once, that of WireGuard and of its clients does not."""
+    require(FAKETIME, "needs libfaketime: Debian's package libfaketime")
+    create("wg0")
+    jump = tmp_path / "jump"
+    jump.write_text("+0")
+    running = started(
+        LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(jump), FAKETIME_NO_CACHE="1",
+        PYTHONPATH=str(ROOT / "tests/gateway/under_faketime"),
+    )  # fmt: skip
+    used, client = enrol()
+    idle, other = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    running.eventually(lambda: other.ping(INSIDE, timeout=1).received)
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
+    pinging = Pinging(client, INSIDE)
+    time.sleep(5)  # so that passes have seen both
+    jump.write_text("+20m")
+    running.eventually(lambda: running.on() == {key_of(used)})
+    running.eventually(lambda: state(idle) == State.IDLE)
+    assert not AuditEvent.objects.filter(action__in=["removed", "drift_repaired"]).exists()
+    time.sleep(2)
+    assert running.on() == {key_of(used)}
+    assert pinging.lost()[0] == 0
