@@ -17,7 +17,7 @@ from django.db import connection
 from deploy.demo.netns import Namespace
 from peers.models import GatewayStatus, Interface
 from tests import rows
-from tests.conftest import Database
+from tests.conftest import ROOT, Database
 from tests.first_ping import OUTSIDE, Devices, enrolled
 from tests.gateway.running import Pinging, RunningGateway
 
@@ -118,7 +118,10 @@ def flood(running: RunningGateway, wg0: Interface, kind: str, row: Row) -> dict[
     comes = Devices(running.namespace, wg0, running.directory, 6)
     pinging = Pinging(stays, "10.77.0.1", 0.01)
     used = cpu_seconds(running.process.pid)
-    process = _flooding(kind, wg0)
+    where = (str(OUTSIDE[4]), "51820", str(FLOOD_RATE), str(FLOOD_SECONDS), kind, str(wg0.public_key))
+    process = stays.namespace.popen(
+        sys.executable, "-m", "tests.flood", *where, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     time.sleep(1)
     first = []
     for peer, private_key in known[1:]:
