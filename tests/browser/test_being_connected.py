@@ -190,7 +190,7 @@ def test_ready_while_an_interface_on_demand_has_not_loaded_it(alice: Page, devic
         Interface.objects.update(mode=Interface.Mode.ON_DEMAND)
         late = rows.peer(device.owner, device.interface, name="Late")
         read(alice, late)
-        expect_state(alice, "Ready", "takes it in as it connects")
+        expect_state(alice, "Ready", "connects when you switch its tunnel on")
         Interface.objects.update(mode=Interface.Mode.PUSH)
     services.revoke(actor=services.Actor(), peer=late, at=timezone.now())
 
