@@ -55,9 +55,9 @@ def refused(facts: Facts) -> str:
 
 def _from_where(seen: PeerStatus) -> str:
     """Return the sentence that says where it was seen, with a space before it; "" where that is not noted."""
-    return (
-        f" {_('It was last seen from %(endpoint)s.') % {'endpoint': seen.endpoint}}" if seen.endpoint else ""
-    )
+    if not seen.endpoint:
+        return ""
+    return " " + _("It was last seen from %(endpoint)s.") % {"endpoint": seen.endpoint}
 
 
 def _never(facts: Facts) -> str:

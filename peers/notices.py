@@ -58,4 +58,6 @@ def _advice(device: Device, refused: RefusedHandshake, keys: Mapping[UUID, PeerK
         return _(
             "Its key was replaced on %(when)s UTC: it connects with the configuration made then, and with no older one. If you no longer have that, replace the key again."
         ) % {"when": when}
+    if device.state == State.CONNECTED:
+        return _("It is connected again: there is nothing to do.")
     return _("It is ready now: connect again.")
