@@ -14,7 +14,7 @@ from peers.models import ApiToken, EnrolLink, Interface, Peer, Scope, ServiceAcc
 from portal.models import HeldLoss, User
 from tests import rows
 from tests.integration.pages import prove
-from tests.stack import Stack
+from tests.stack import Stack, gateway_holds_still
 
 COMMAND = services.Actor()
 FLOODED = """UPDATE peers_gatewaystatus SET handshakes_admitted = 18203, handshakes_refused = 412, handshakes_invalid = 97,
@@ -134,13 +134,14 @@ class World:
         """Go to a page while the interface is on demand and its gateway flooded, for the moment that the page takes."""
 
         def meanwhile(page: Page) -> None:
-            Interface.objects.update(mode=Interface.Mode.ON_DEMAND)
-            try:
+            with gateway_holds_still(self.stack):
+                Interface.objects.update(mode=Interface.Mode.ON_DEMAND)
                 self.stack.database.sql(FLOODED)
-                go(page)
-            finally:
-                Interface.objects.update(mode=Interface.Mode.PUSH)
-                self.stack.database.sql("UPDATE peers_gatewaystatus SET flood_at = NULL")
+                try:
+                    go(page)
+                finally:
+                    Interface.objects.update(mode=Interface.Mode.PUSH)
+                    self.stack.database.sql("UPDATE peers_gatewaystatus SET flood_at = NULL")
 
         return meanwhile
 
