@@ -12,6 +12,7 @@ from peers.models import PeerKey, RefusedHandshake
 from peers.presentation import WORDS, Device
 from peers.states import State
 
+UNCLEAR = (State.UNKNOWN, State.REVOKING)  # why it was not let in is told once that can be said
 READY = (State.PENDING, State.LIVE, State.CONNECTED, State.IDLE)  # it may be on again
 
 
@@ -30,7 +31,8 @@ class Notice:
 
 def untold(devices: Iterable[Device]) -> list[Notice]:
     """Return what the owner of ``devices``, whose peers came with their refused handshakes, has not been told yet."""
-    news = [(device, refused) for device in devices if (refused := device.refused) and not refused.is_told]
+    clear = [device for device in devices if device.peer.revoked_at or device.state not in UNCLEAR]
+    news = [(device, refused) for device in clear if (refused := device.refused) and not refused.is_told]
     keys = _keys([device.peer.pk for device, _refused in news])
     return [Notice(device, refused, _advice(device, refused, keys)) for device, refused in news]
 

@@ -26,7 +26,8 @@ def wg0(database):
 
 
 @pytest.fixture
-def client(alice):
+def client(alice, gateway):
+    gateway()
     return signed_in(alice)
 
 
@@ -202,16 +203,12 @@ STATES = {
     "put aside": (
         "UPDATE peers_peerstatus SET problem = 'It is odd.'", "The network cannot use this device's entry.",
     ),
-    "the gateway silent": (
-        "UPDATE peers_gatewaystatus SET heartbeat_at = now() - interval '1 day'", "so nobody can say. Try the tunnel",
-    ),
 }  # fmt: skip
 
 
 @pytest.fixture
-def seen(alice, wg0, gateway, status):
+def seen(client, alice, wg0, status):
     """A device that was on an hour ago."""
-    gateway()
     made = rows.peer(alice, wg0, "Laptop", at=timezone.now() - HOUR)
     status(made, present="false", since="now() - interval '30 min'", handshake="now() - interval '1 hour'")
     return made
@@ -225,6 +222,20 @@ def test_it_says_what_to_do_as_the_device_stands_now(client, database, seen, ref
         database.sql(sql)
     (said,) = notices(client.get(seen.get_absolute_url()))
     assert words in said
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE peers_gatewaystatus SET heartbeat_at = now() - interval '1 day'",
+        "UPDATE peers_peer SET suspended_at = now() - interval '1 min'; UPDATE peers_peerstatus SET present = true",
+    ],
+)
+def test_it_waits_until_it_can_be_said_how_the_device_stands(client, database, seen, refuse, sql):
+    refuse(seen)
+    database.sql(sql)
+    assert notices(client.get("/")) == []
+    assert told() is None
 
 
 def test_a_key_that_was_replaced_after_the_last_try_is_ready(client, database, seen, refuse):
