@@ -24,8 +24,8 @@ help: ## show this list
 # --- The demo ---
 
 .PHONY: demo demo-wg demo-ping demo-person demo-reset
-demo: packages-demo $(VENV)/demo.stamp ## run a whole Latchkey on this machine (PORT=8000, DEMO=.demo, INSTALL=0)
-	@exec $(RUN_DEMO) start --port $(PORT)
+demo: packages-demo $(VENV)/demo.stamp ## run a whole Latchkey on this machine (PORT=8000, MODE=on_demand, DEMO=.demo, INSTALL=0)
+	@exec $(RUN_DEMO) start --port $(PORT) --mode "$(or $(MODE),push)"
 
 demo-wg: $(VENV)/demo.stamp ## show what wg(8) says of the running demo's wg0
 	@exec $(RUN_DEMO) wg

@@ -7,18 +7,9 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from peers.configuration import stale
-from peers.facts import Facts
-from peers.models import CONNECTED_WITHIN, GatewayStatus, Interface, ServiceAccount
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one look found: a sentence, and what to do about it."""
-
-    passed: bool
-    sentence: str
-    remedy: str = ""
+from peers import handshakes
+from peers.facts import Facts, Finding, moment
+from peers.models import GatewayStatus, Interface, ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +24,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The conditions in order, and in ``answer`` the sentence of the first that is not met."""
+    """The conditions in order, and in ``answer`` the sentence of the first that is not met.
+
+    ``refused`` says how often its handshakes were refused; empty when none ever was.
+    """
 
     steps: tuple[Step, ...]
     connected: bool
     answer: str
     remedy: str
+    refused: str
 
 
 def diagnose(facts: Facts) -> Diagnosis:
@@ -53,7 +48,9 @@ def diagnose(facts: Facts) -> Diagnosis:
         failed = None if found.passed else found
         steps.append(Step(name, title, found.passed, found.sentence))
     answer = failed.sentence if failed else _("It is connected.")
-    return Diagnosis(tuple(steps), failed is None, answer, failed.remedy if failed else "")
+    return Diagnosis(
+        tuple(steps), failed is None, answer, failed.remedy if failed else "", handshakes.refused(facts)
+    )
 
 
 def _looks() -> Iterable[tuple[str, str, Callable[[Facts], Finding]]]:
@@ -62,8 +59,8 @@ def _looks() -> Iterable[tuple[str, str, Callable[[Facts], Finding]]]:
         ("entitlement", _("Its owner's access"), _entitlement),
         ("gateway", _("The gateway"), _gateway),
         ("interface", _("On the interface"), _interface),
-        ("handshake", _("A handshake"), _handshake),
-        ("endpoint", _("Where it was seen from"), _endpoint),
+        ("handshake", _("A handshake"), handshakes.latest),
+        ("endpoint", _("Where it was seen from"), handshakes.endpoint),
     )
 
 
@@ -73,7 +70,7 @@ def _row(facts: Facts) -> Finding:
         sentence = _("It was revoked at %(at)s%(why)s.") % _said(peer.revoked_at, peer.revoke_reason)
         return Finding(False, sentence + _still_on(facts), enrol_again)
     if not facts.met["not_expired"]:
-        sentence = _("It expired at %(at)s.") % {"at": _time(peer.expires_at)}
+        sentence = _("It expired at %(at)s.") % {"at": moment(peer.expires_at)}
         return Finding(False, sentence + _still_on(facts), enrol_again)
     if not facts.met["not_suspended"]:
         sentence = _("It was suspended at %(at)s%(why)s.") % _said(peer.suspended_at, peer.suspend_reason)
@@ -92,14 +89,14 @@ def _entitlement(facts: Facts) -> Finding:
         return Finding(False, sentence + _still_on(facts), _("Restore the person."))
     if not facts.met["access_lasts"]:
         values = {
-            "at": _time(owner.access_ended_at),
+            "at": moment(owner.access_ended_at),
             "why": owner.get_access_end_reason_display().rstrip("."),
         }
         sentence = _("Its owner's access ended at %(at)s: %(why)s.") % values
         remedy = _("The owner signs in to the portal again; the identity provider has to let them in.")
         return Finding(False, sentence + _still_on(facts), remedy)
     if not facts.met["signed_in"]:
-        over = _("Its owner's sign-in ran out at %(at)s.") % {"at": _time(facts.lease_until)}
+        over = _("Its owner's sign-in ran out at %(at)s.") % {"at": moment(facts.lease_until)}
         sentence = over if owner.signed_in_at else _("Its owner has never signed in.")
         remedy = _(
             "The owner signs in to the portal again; with everything routed through the tunnel, with it switched off."
@@ -137,7 +134,7 @@ def _lease(facts: Facts) -> Finding:
     if facts.lease_until is None:
         return Finding(True, _("Its owner is active, in an admitted group, and signed in without an end."))
     sentence = _("Its owner is active, in an admitted group, and signed in until %(at)s.")
-    return Finding(True, sentence % {"at": _time(facts.lease_until)})
+    return Finding(True, sentence % {"at": moment(facts.lease_until)})
 
 
 def _gateway(facts: Facts) -> Finding:
@@ -153,7 +150,7 @@ def _gateway(facts: Facts) -> Finding:
         return Finding(False, sentence % values, _("Run the gateway where it may hold the interface."))
     if not facts.fresh:
         last = max(attached, key=lambda gateway: gateway.heartbeat_at)
-        values = {"gateway": last.gateway, "at": _time(last.heartbeat_at)}
+        values = {"gateway": last.gateway, "at": moment(last.heartbeat_at)}
         said = _(" It said: %(problem)s") % {"problem": last.problem} if last.problem else ""
         sentence = _("Gateway %(gateway)s has been silent since %(at)s.") % values + said
         return Finding(False, sentence, _("Look at the gateway's host and its log."))
@@ -161,11 +158,16 @@ def _gateway(facts: Facts) -> Finding:
 
 
 def _of_gateway(gateway: GatewayStatus) -> str:
-    values = {"gateway": gateway.gateway, "at": _time(gateway.last_pass_at)}
+    values = {"gateway": gateway.gateway, "at": moment(gateway.last_pass_at)}
     if gateway.last_pass_at is None:
         sentence = _("Gateway %(gateway)s reports and has not yet finished a pass.") % values
     else:
         sentence = _("Gateway %(gateway)s reports; its last good pass was at %(at)s.") % values
+    if gateway.flood_at is not None:
+        flood = _(
+            "Since %(at)s more handshakes come than it looks at: this device's may be among those that it does not."
+        )
+        sentence = f"{sentence} {flood % {'at': moment(gateway.flood_at)}}"
     if gateway.brake_at is None:
         return sentence
     held = ngettext("The brake holds %(count)d removal.", "The brake holds %(count)d removals.", gateway.held)
@@ -181,7 +183,7 @@ def _interface(facts: Facts) -> Finding:
     if facts.on:
         on = facts.on[0]
         sentence = _("It is on %(interface)s at gateway %(gateway)s since %(at)s.")
-        return Finding(True, sentence % {"interface": name, "gateway": on.gateway, "at": _time(on.since)})
+        return Finding(True, sentence % {"interface": name, "gateway": on.gateway, "at": moment(on.since)})
     if facts.key is None:
         return Finding(
             False, _("It has no key in use."), _("Its owner replaces the key, or enrols the device again.")
@@ -189,66 +191,13 @@ def _interface(facts: Facts) -> Finding:
     if any(status.present for status in facts.reported):
         sentence = _("It is on %(interface)s with a key that was replaced since.")
     elif facts.peer.interface.mode == Interface.Mode.ON_DEMAND:
-        return Finding(True, _("%(interface)s takes it on at its first handshake.") % {"interface": name})
+        return Finding(True, handshakes.awaited(facts))
     else:
         sentence = _("No gateway that reports has it on %(interface)s yet.")
     remedy = _(
         "A gateway looks every few seconds. If this stays, read its log: what it cannot do stands there."
     )
     return Finding(False, sentence % {"interface": name}, remedy)
-
-
-def _handshake(facts: Facts) -> Finding:
-    latest = facts.on[0].latest_handshake if facts.on else None
-    if latest is None:
-        return Finding(False, _never(facts), _causes(facts))
-    values = {"at": _time(latest)}
-    if facts.at - latest < CONNECTED_WITHIN:
-        return Finding(True, _("Its latest handshake was at %(at)s.") % values)
-    sentence = _("Its latest handshake was at %(at)s, more than three minutes ago.") % values
-    seen = (
-        f" {_('It was last seen from %(endpoint)s.') % {'endpoint': facts.on[0].endpoint}}"
-        if facts.on[0].endpoint
-        else ""
-    )
-    remedy = _(
-        "The device is off or asleep, its tunnel is switched off, or its network lets no UDP through to %(server)s."
-    )
-    return Finding(False, sentence + seen, remedy % {"server": facts.peer.interface.endpoint})
-
-
-def _never(facts: Facts) -> str:
-    if not facts.on:
-        return _("No handshake of it has been seen.")
-    return _("No handshake of it has been seen since it came on at %(at)s.") % {
-        "at": _time(facts.on[0].since)
-    }
-
-
-def _causes(facts: Facts) -> str:
-    """Return what to look for on a device that has never been heard, the likeliest first."""
-    peer, causes = facts.peer, [_("Is its tunnel switched on?")]
-    if changed := stale(peer):
-        causes.append(
-            _("Its configuration is older than a change of: %(settings)s.") % {"settings": ", ".join(changed)}
-        )
-    if facts.key and facts.key.enrolled_at > peer.enrolled_at:
-        values = {"at": _time(facts.key.enrolled_at)}
-        causes.append(
-            _("Its key was replaced at %(at)s: a configuration from before no longer works.") % values
-        )
-    values = {"key": facts.key.public_key[:8] if facts.key else "–", "server": peer.interface.endpoint}
-    causes.append(
-        _("Does the app show the public key that begins with %(key)s, and the endpoint %(server)s?") % values
-    )
-    causes.append(_("Does its network let UDP through to %(server)s?") % values)
-    return " ".join(causes)
-
-
-def _endpoint(facts: Facts) -> Finding:
-    if endpoint := facts.on[0].endpoint:
-        return Finding(True, _("It was last seen from %(endpoint)s.") % {"endpoint": endpoint})
-    return Finding(True, _("The gateway has not noted where from."))
 
 
 def _still_on(facts: Facts) -> str:
@@ -264,8 +213,4 @@ def _still_on(facts: Facts) -> str:
 
 
 def _said(at: datetime | None, reason: str) -> dict[str, str]:
-    return {"at": _time(at), "why": f": {reason.rstrip('.')}" if reason else ""}
-
-
-def _time(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else _("a time that is not known")
+    return {"at": moment(at), "why": f": {reason.rstrip('.')}" if reason else ""}

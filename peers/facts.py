@@ -1,10 +1,11 @@
-"""What is known of one peer, gathered for whoever judges it."""
+"""What is known of one peer, gathered for whoever judges it, and what a look at that finds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import BooleanField, Case, ExpressionWrapper, Value, When
+from django.utils.translation import gettext as _
 
 from peers.models import (
     LEASE_UNTIL,
@@ -12,6 +13,7 @@ from peers.models import (
     Peer,
     PeerKey,
     PeerStatus,
+    RefusedHandshake,
     entitlement,
     held_loss,
 )
@@ -32,6 +34,7 @@ class Facts:
     key: PeerKey | None
     statuses: tuple[PeerStatus, ...]
     gateways: tuple[GatewayStatus, ...]
+    refused: RefusedHandshake | None
 
     @property
     def fresh(self) -> list[GatewayStatus]:
@@ -47,8 +50,13 @@ class Facts:
     @property
     def on(self) -> list[PeerStatus]:
         """What was read back of its current key, where that is on the interface; the latest handshake first."""
+        return [status for status in self.of_key if status.present]
+
+    @property
+    def of_key(self) -> list[PeerStatus]:
+        """What was read back of its current key, on the interface or off it again; the latest handshake first."""
         key = self.key.public_key if self.key else None
-        found = [status for status in self.reported if status.present and status.public_key == key]
+        found = [status for status in self.reported if status.public_key == key]
         return sorted(found, key=PeerStatus.recency, reverse=True)
 
 
@@ -70,4 +78,18 @@ def gather(peer: Peer, at: datetime) -> Facts:
         key=peer.key,
         statuses=tuple(peer.statuses.order_by("gateway")),
         gateways=tuple(GatewayStatus.objects.filter(interface=peer.interface_id).order_by("gateway")),
+        refused=RefusedHandshake.objects.filter(peer=peer).first(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found: a sentence, and what to do about it."""
+
+    passed: bool
+    sentence: str
+    remedy: str = ""
+
+
+def moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else _("a time that is not known")

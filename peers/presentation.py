@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from peers.models import ApiToken, Peer
+from peers.models import ApiToken, Peer, RefusedHandshake
 from peers.states import Standing, State
 
 
@@ -38,7 +38,10 @@ WORDS = {
     ),
     State.CONNECTED: Words(_("Connected"), _("On the network and in use."), "tick", "good"),
     State.IDLE: Words(
-        _("Ready"), _("Switch its tunnel on: the network takes it in as it connects."), "ring", "good"
+        _("Ready"),
+        _("It connects when you switch its tunnel on. Until then nothing on the network can reach it."),
+        "ring",
+        "good",
     ),
     State.REVOKING: Words(
         _("Revoking"), _("No longer allowed; the network is taking it off."), "ring", "waiting"
@@ -106,6 +109,11 @@ class Device:
                 "Your company's sign-in no longer vouches for you. Sign in again, and the device is back as it was; if you are refused, ask your administrator."
             )
         return str(self.words.explanation)
+
+    @property
+    def refused(self) -> RefusedHandshake | None:
+        """The handshakes of it that were refused; None where none ever were. It asks for a peer that came with them."""
+        return getattr(self.peer, "refused_handshake", None)
 
     @property
     def signed_in_until(self) -> datetime | None:

@@ -16,6 +16,8 @@ from portal import errors
 from portal.access.revalidation import unanswered
 from portal.models import HeldLoss
 
+OUTCOMES = ("admitted", "refused", "invalid", "dropped")  # of a handshake, each with a counter of its own
+
 
 @login_not_required
 @require_safe
@@ -92,6 +94,7 @@ def _figures(at: datetime) -> list[str]:
         f"{row['age_seconds']}"
         for row in _heartbeats(at)
     ]
+    lines += _handshakes()
     lines += [
         "# HELP latchkey_access_losses_held People whose loss of access the identity brake holds.",
         "# TYPE latchkey_access_losses_held gauge",
@@ -106,6 +109,24 @@ def _figures(at: datetime) -> list[str]:
         for provider, people in missing.items()
     ]
     return lines
+
+
+def _handshakes() -> list[str]:
+    totals = [
+        "# HELP latchkey_handshakes_total Handshakes that came to an interface on demand, by what became of them.",
+        "# TYPE latchkey_handshakes_total counter",
+    ]
+    floods = [
+        "# HELP latchkey_handshake_flood Whether more handshakes come than a gateway looks at.",
+        "# TYPE latchkey_handshake_flood gauge",
+    ]
+    for row in GatewayStatus.objects.select_related("interface").order_by("gateway", "interface__name"):
+        labels = f'gateway="{_label(row.gateway)}",interface="{row.interface}"'
+        for outcome in OUTCOMES:
+            count = getattr(row, f"handshakes_{outcome}")
+            totals.append(f'latchkey_handshakes_total{{{labels},outcome="{outcome}"}} {count}')
+        floods.append(f"latchkey_handshake_flood{{{labels}}} {int(row.flood_at is not None)}")
+    return totals + floods
 
 
 def _label(value: object) -> str:

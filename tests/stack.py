@@ -4,11 +4,13 @@ Started and ended by handle; a test or a benchmark brings the database and a fol
 """
 
 import json
+import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -134,3 +136,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def gateway_holds_still(stack: Stack) -> Iterator[None]:
+    stack.gateway.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        stack.gateway.process.send_signal(signal.SIGCONT)

@@ -15,7 +15,7 @@ from deploy.demo.folder import Folder
 from deploy.demo.netns import Joined
 from deploy.demo.provider import DemoProvider
 from deploy.demo.provider.people import PEOPLE
-from deploy.demo.stack import INTERFACE, Stack, near, provider_port
+from deploy.demo.stack import INTERFACE, MODES, ON_DEMAND, PUSH, Stack, near, provider_port
 
 HIGHEST_PORT = 65534  # the identity provider takes the next one
 STATES = ("active", "disabled")
@@ -43,9 +43,11 @@ def main() -> int:
 
 def start(folder: Folder, options: argparse.Namespace) -> None:
     began = monotonic()
+    if options.mode not in MODES:
+        raise Sorry(f"MODE is {' or '.join(MODES)}, not {options.mode!r}.")
     say(f"Latchkey's demo, in {folder.path}")
     # For a demo, to be stopped is the way to end.
-    with suppress(Interrupted), folder.held(), Stack(folder, options.port) as stack:
+    with suppress(Interrupted), folder.held(), Stack(folder, options.port, options.mode) as stack:
         say(f"Ready after {monotonic() - began:.1f} s.\n\n{_welcome(stack)}")
         stack.wait()
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     starting.add_argument(
         "--port", type=_port, default=8000, help="the portal's; the next one is the provider's"
     )
+    starting.add_argument("--mode", default=PUSH, help=f"wg0's: {' or '.join(MODES)}")
     starting.set_defaults(run=start)
     changing = commands.add_parser("person", help="change a person at the running demo's identity provider")
     changing.add_argument("name")
@@ -109,8 +112,14 @@ def _welcome(stack: Stack) -> str:
     people = "\n".join(
         f"    {name:<6} password {name}-demo   ({', '.join(groups)})" for name, groups in PEOPLE.items()
     )
-    wg0 = NO_WG0.format(stack.without) if stack.without else WG0
-    return WELCOME.format(url=stack.url, people=people, wg0=wg0, mail=near(stack.folder.log("mail")))
+    mail = near(stack.folder.log("mail"))
+    return WELCOME.format(url=stack.url, people=people, wg0=_of_wg0(stack), mail=mail)
+
+
+def _of_wg0(stack: Stack) -> str:
+    if stack.without:
+        return NO_WG0.format(stack.without, stack.mode)
+    return f"{WG0_ON_DEMAND if stack.mode == ON_DEMAND else WG0}\n\n{OF_ITS_OWN}"
 
 
 WELCOME = """\
@@ -131,15 +140,28 @@ WELCOME = """\
   Ctrl-C stops everything. What you did is kept for the next start; `make demo-reset` deletes it.
 """
 WG0 = """\
-  Add a device in the browser and watch it become live. Then, in a second terminal:
+  wg0 is in mode push: it holds every device that may connect. Add one in the browser and watch it become live. Then, in a
+  second terminal:
 
     make demo-wg     what wg(8) shows of wg0
     make demo-ping   enrols a device, connects a real WireGuard client, revokes it, and measures both
 
+  `make demo MODE=on_demand` shows the other mode: wg0 then holds only the devices in use."""
+WG0_ON_DEMAND = """\
+  wg0 is in mode on_demand: it holds only the devices in use. Add one in the browser: it is ready, and wg0 stays empty. In a
+  second terminal:
+
+    make demo-wg     what wg(8) shows of wg0: no peer until a device connects
+    make demo-ping   enrols a device, connects a real WireGuard client, whose first packet puts it on wg0, revokes it, and
+                     measures both
+
+  A device goes off wg0 again after 15 minutes without a packet, or as long as an administrator says. `make demo` alone
+  shows the other mode, push."""
+OF_ITS_OWN = """\
   wg0 is real, but in a network namespace of its own: this machine's network stays as it is, and a real phone
   cannot reach it."""
 NO_WG0 = """\
-  No interface is attached: {}.
+  No interface is attached: {}; it would be in mode {}.
   So no device becomes live, and a real phone cannot reach this demo. Everything else works: add a device in the
   browser, and gateway.log says which change its gateway would make."""
 

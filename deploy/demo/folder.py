@@ -21,10 +21,11 @@ LONGEST_SOCKET = 107 - len("/.s.PGSQL.5432.lock")  # characters; unix(7) leaves 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A demo that runs: its portal's address, and the process that keeps wg0's namespace; None without a wg0."""
+    """A demo that runs: its portal's address, its wg0's mode, and the process that keeps wg0's namespace; None without a wg0."""
 
     url: str
     namespace: int | None
+    mode: str
 
     def need_namespace(self) -> int:
         """Return ``namespace``; raise Sorry without a wg0."""

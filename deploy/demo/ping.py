@@ -18,6 +18,7 @@ from deploy.demo.console import Sorry, say, step
 from deploy.demo.folder import Folder
 from deploy.demo.netns import Joined
 from deploy.demo.person import Person
+from deploy.demo.stack import INTERFACE, ON_DEMAND
 from peers.wireguard import keys
 from peers.wireguard.config import PLACEHOLDER
 
@@ -82,16 +83,19 @@ def ping(folder: Folder, _options: argparse.Namespace) -> None:
         try:
             with step(f"{PERSON.title()} signs in at the demo's identity provider"):
                 person.sign_in()
-            _through_the_tunnel(person, gateway)
+            _through_the_tunnel(person, gateway, on_demand=running.mode == ON_DEMAND)
             person.sign_out()
         except (OSError, subprocess.CalledProcessError) as error:
             raise Sorry(f"It did not get through: {error}") from error
 
 
-def _through_the_tunnel(person: Person, gateway: Joined) -> None:
+def _through_the_tunnel(person: Person, gateway: Joined, *, on_demand: bool) -> None:
     private_key = keys.generate_private_key()
-    with _device(person, keys.public_key_of(private_key)) as device:
+    public_key = keys.public_key_of(private_key)
+    with _device(person, public_key) as device:
         enrolled_at = time.time()
+        if on_demand:
+            _must_be_off(gateway, public_key)
         conf = device["config"].replace(PLACEHOLDER, private_key)
         with Client(conf, gateway) as client:
             pinging = Pinging(client, GATEWAY)
@@ -99,10 +103,18 @@ def _through_the_tunnel(person: Person, gateway: Joined) -> None:
             if first is None:
                 raise Sorry(f"No ping to {GATEWAY} was answered within {REPLY_WITHIN} s: see gateway.log")
             say(f"  First ping answered through the tunnel {first - enrolled_at:.2f} s after the enrolment")
+            if on_demand:
+                say(f"  {INTERFACE} held no such peer after the enrolment: its first packet put it on")
             _revoke(person, device)
             revoked_at = time.time()
             late = max(0.0, pinging.last_reply(DEAD_WITHIN) - revoked_at)
             say(f"  Last ping answered {late:.2f} s after the revocation, then silence")
+
+
+def _must_be_off(gateway: Joined, public_key: str) -> None:
+    """Raise Sorry when wg0 holds the peer of a device that has not sent a packet yet."""
+    if public_key in gateway.run("wg", "show", INTERFACE, "peers").stdout.split():
+        raise Sorry(f"{INTERFACE} holds the device before its first packet. That is a fault: see gateway.log")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from deploy.demo.provider import DemoProvider
 from deploy.demo.tunnel import NoInterface, namespace
 
 INTERFACE = "wg0"
+MODES = PUSH, ON_DEMAND = ("push", "on_demand")  # that it may be in
 # Nobody has this address until `make demo-ping` makes a link for it: clients of the demo live on this machine.
 ENDPOINT = "10.78.0.1:51820"
 IPV4_POOL, IPV6_POOL = "10.77.0.0/16", "fd4c:6174:6368::/64"
@@ -36,8 +37,8 @@ FOREIGN = ("DATABASE_URL", "SECRET_KEY", "DEBUG", "LATCHKEY_", "DJANGO_", "GUNIC
 class Stack:
     """The running demo; ``without`` says why there is no wg0, and is None where there is one."""
 
-    def __init__(self, folder: Folder, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Folder, port: int, mode: str) -> None:
+        self.folder, self.port, self.mode = folder, port, mode
         self.url = f"http://127.0.0.1:{port}"
         self.provider = DemoProvider(folder.provider, provider_port(self.url), self.url)
         self.processes: dict[str, processes.Process] = {}
@@ -79,7 +80,7 @@ class Stack:
         self._collect_static_files()
         self._find_namespace()
         self._start_gateway_and_portal()
-        self.folder.tell(Running(self.url, self.namespace.pid if self.namespace else None))
+        self.folder.tell(Running(self.url, self.namespace.pid if self.namespace else None, self.mode))
 
     def _start_postgres(self) -> None:
         with step(f"PostgreSQL, in {near(self.folder.postgres)}"):
@@ -107,9 +108,16 @@ class Stack:
         with step(f"Tables and rights, as {OWNER}"):
             self._manage(OWNER, "migrate", "-v0")
             self.cluster.grant()
-            if not self.cluster.sql("SELECT 1 FROM peers_interface", "latchkey"):
-                pools = [f"--ipv4-pool={IPV4_POOL}", *([f"--ipv6-pool={IPV6_POOL}"] if HAS_IPV6 else [])]
-                self._manage(OWNER, "create_interface", INTERFACE, f"--endpoint={ENDPOINT}", *pools)
+            kept = self.cluster.sql("SELECT mode FROM peers_interface", "latchkey")
+            if not kept:
+                self._create_interface()
+            elif kept != self.mode:
+                self._manage(OWNER, "change_interface", INTERFACE, f"--mode={self.mode}")
+
+    def _create_interface(self) -> None:
+        pools = [f"--ipv4-pool={IPV4_POOL}", *([f"--ipv6-pool={IPV6_POOL}"] if HAS_IPV6 else [])]
+        words = (f"--endpoint={ENDPOINT}", f"--mode={self.mode}", *pools)
+        self._manage(OWNER, "create_interface", INTERFACE, *words)
 
     def _collect_static_files(self) -> None:
         with step("Static files"):

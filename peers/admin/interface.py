@@ -14,9 +14,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 
 from peers import services
+from peers.admin.overview.figures import gateway_lines
 from peers.admin.read_only import actor
 from peers.durations import DurationField
 from peers.models import GatewayStatus, Interface, PeerStatus
+from peers.states import database_now
 from portal.confirmation import begins_act
 
 SAMPLE = 20  # of the devices whose removal is held
@@ -34,7 +36,7 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["name", "endpoint", "public_key"]
     fields = [
         "name", "public_key", "endpoint", "listen_port", "ipv4_pool", "ipv6_pool", "dns", "client_allowed_ips", "mtu",
-        "persistent_keepalive", "use_preshared_keys", "lease", "address_rest", "device_limit", "enrol_groups",
+        "persistent_keepalive", "use_preshared_keys", "mode", "idle_minutes", "lease", "address_rest", "device_limit", "enrol_groups",
     ]  # fmt: skip
     formfield_overrides = {models.DurationField: {"form_class": DurationField}}
     # Others would change every address, or what every client believes.
@@ -55,6 +57,14 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Interface, form: Any, change: bool) -> None:  # noqa: FBT001
         services.save_interface(actor=actor(request), interface=obj)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
+    ) -> HttpResponse:
+        obj = options.get("obj")
+        if obj and obj.mode == Interface.Mode.ON_DEMAND and request.user.has_perm("peers.view_gatewaystatus"):
+            context["gateways"] = gateway_lines(database_now(), obj)
+        return super().render_change_form(request, context, *rest, **options)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.release_brake)

@@ -63,6 +63,7 @@ COLUMNS: dict[type[Model], dict[str, Any]] = {
         "persistent_keepalive": _("persistent keepalive"),
         "use_preshared_keys": _("use preshared keys"),
         "mode": _("mode"),
+        "idle_minutes": _("idle minutes"),
         "lease": _("lease"),
         "address_rest": _("address rest"),
         "device_limit": _("device limit"),

@@ -56,3 +56,8 @@ class RefusedHandshake(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} of {self.peer_id}"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its owner knows of these; not of those that begin anew after an hour without any."""
+        return self.told_at is not None and self.told_at >= self.first_at

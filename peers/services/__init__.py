@@ -4,6 +4,7 @@ from peers.audit import Actor
 from peers.services.accounts import ACCOUNT_SETTINGS, restore_account, save_account, suspend_account
 from peers.services.changes import configure, rename, restore, revoke, suspend
 from peers.services.enrolment import Enrolled, enrol, replace_key
+from peers.services.handshakes import note_told
 from peers.services.interfaces import SETTINGS, release_brake, save_interface
 from peers.services.leases import warn_of_leases
 from peers.services.links import make_link, owner_of_link, redeem
@@ -68,6 +69,7 @@ __all__ = [
     "longest_of",
     "make_link",
     "make_token",
+    "note_told",
     "note_use",
     "owner_of_link",
     "prunable",

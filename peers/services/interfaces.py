@@ -9,7 +9,7 @@ from peers.models import Interface
 # What an administrator sets. Enrolments move next_host meanwhile and the gateway publishes the key: never write those.
 SETTINGS = (
     "endpoint", "listen_port", "dns", "client_allowed_ips", "mtu", "persistent_keepalive", "use_preshared_keys", "mode",
-    "lease", "address_rest", "device_limit", "enrol_groups",
+    "idle_minutes", "lease", "address_rest", "device_limit", "enrol_groups",
 )  # fmt: skip
 
 

@@ -35,9 +35,8 @@ FIELDS = {
 
 
 def own_peer(request: PersonRequest, pk: UUID, **also: Any) -> Peer:
-    return get_object_or_404(
-        Peer.objects.with_lease().select_related("interface", "owner"), pk=pk, owner=request.user, **also
-    )
+    peers = Peer.objects.with_lease().select_related("interface", "owner", "refused_handshake")
+    return get_object_or_404(peers, pk=pk, owner=request.user, **also)
 
 
 def provider_id(request: PersonRequest) -> str | None:

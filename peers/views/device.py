@@ -32,6 +32,7 @@ from peers.views.answers import (
     refusal,
 )
 from peers.views.counting import counted
+from peers.views.telling import page_with_notices
 from peers.wireguard.config import file_name
 from portal.confirmation import enrols
 from portal.http import PersonRequest, SeeOther, polled
@@ -128,8 +129,9 @@ def _receipt(peer: Peer, state: State) -> str:
 def _device_page(request: PersonRequest, form: RenameForm, peer: Peer) -> HttpResponse:
     at = database_now()
     now = standing(peer, at)
+    shown = Device(peer, now)
     context = {
-        "device": Device(peer, now),
+        "device": shown,
         "receipt": _receipt(peer, now.state),
         "peer": peer,
         "form": form,
@@ -138,7 +140,7 @@ def _device_page(request: PersonRequest, form: RenameForm, peer: Peer) -> HttpRe
         "ending": Peer.objects.filter(pk=peer.pk).lease_ending(at).exists(),
         "provider_id": provider_id(request),
     }
-    return render(request, "peers/device.html", context)
+    return page_with_notices(request, "peers/device.html", context, [shown])
 
 
 def _traffic(peer: Peer, at: datetime) -> Plot:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.db.models import F
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
@@ -19,6 +18,7 @@ from peers.presentation import WORDS, Device, guess
 from peers.states import State, database_now, standings
 from peers.views.answers import actor, errors, new_configuration, provider_id, refusal
 from peers.views.counting import counted
+from peers.views.telling import page_with_notices
 from portal.confirmation import enrols
 from portal.http import PersonRequest
 
@@ -56,7 +56,7 @@ def _devices_page(request: PersonRequest, form: EnrolForm) -> HttpResponse:
     peers = (
         Peer.objects.filter(owner=request.user)
         .with_lease()
-        .select_related("interface", "owner")
+        .select_related("interface", "owner", "refused_handshake")
         .order_by(latest, "-enrolled_at")
     )
     rows = {peer.pk: peer for peer in peers[:LISTED]}
@@ -82,7 +82,7 @@ def _devices_page(request: PersonRequest, form: EnrolForm) -> HttpResponse:
         "on_computer": guessed.platform not in PHONES,
         "words": WORDS,
     }
-    return render(request, "peers/devices.html", context)
+    return page_with_notices(request, "peers/devices.html", context, listed)
 
 
 def _holders(request: PersonRequest, form: EnrolForm, at: datetime) -> set[UUID]:

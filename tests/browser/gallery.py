@@ -14,9 +14,11 @@ from peers.models import ApiToken, EnrolLink, Interface, Peer, Scope, ServiceAcc
 from portal.models import HeldLoss, User
 from tests import rows
 from tests.integration.pages import prove
-from tests.stack import Stack
+from tests.stack import Stack, gateway_holds_still
 
 COMMAND = services.Actor()
+FLOODED = """UPDATE peers_gatewaystatus SET handshakes_admitted = 18203, handshakes_refused = 412, handshakes_invalid = 97,
+    handshakes_dropped = 250113, flood_at = now() - interval '4 minutes'"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class View:
 class World:
     """Rows that make the pages full; ``views`` leads to each page."""
 
+    stack: Stack
     devices: dict[str, Peer]
     carol: User
     event: int
@@ -68,6 +71,8 @@ class World:
             View("a link for a phone", "alice", _make_link),
             View("at the limit", "bob", _reach_the_limit),
             *(View(f"device {name}", "alice", of(name)) for name in self.devices),
+            View("my devices, three not let in", "alice", self._not_let_in(to("/"))),
+            View("a device not let in", "alice", self._not_let_in(of("suspended"))),
             View("replace key", "alice", of("live", "replace-key")),
             View("revoke", "alice", of("live", "revoke")),
             View("sessions", "alice", to("/accounts/sessions/")),
@@ -86,6 +91,7 @@ class World:
         return [
             View("confirm that it is you", "carol", _confirm),
             View("overview", "carol", to("/admin/")),
+            View("overview, on demand", "carol", self._on_demand(to("/admin/"))),
             View("admin: devices", "carol", to(listed)),
             View("admin: a device", "carol", to(f"{listed}{peer.pk}/change/")),
             View("admin: why", "carol", to(f"{listed}{peer.pk}/why/")),
@@ -99,6 +105,11 @@ class World:
             View("admin: suspend a person", "carol", act(f"/admin/portal/user/{owner.pk}/suspend/")),
             View("admin: interfaces", "carol", to("/admin/peers/interface/")),
             View("admin: an interface", "carol", act(f"/admin/peers/interface/{wg0.pk}/change/")),
+            View(
+                "admin: an interface on demand",
+                "carol",
+                self._on_demand(act(f"/admin/peers/interface/{wg0.pk}/change/")),
+            ),
             View("admin: release the brake", "carol", act(f"/admin/peers/interface/{wg0.pk}/release-brake/")),
             View("admin: gateways", "carol", to("/admin/peers/gatewaystatus/")),
             View("admin: audit", "carol", to("/admin/peers/auditevent/")),
@@ -109,6 +120,30 @@ class World:
                 to(f"/admin/peers/auditevent/address/?address={_ip(peer)}"),
             ),
         ]
+
+    def _not_let_in(self, go: Callable[[Page], object]) -> Callable[[Page], object]:
+        """Go to a page that has something to tell, again and again."""
+
+        def after(page: Page) -> None:
+            self.stack.database.sql("UPDATE peers_refusedhandshake SET told_at = NULL")
+            go(page)
+
+        return after
+
+    def _on_demand(self, go: Callable[[Page], object]) -> Callable[[Page], object]:
+        """Go to a page while the interface is on demand and its gateway flooded, for the moment that the page takes."""
+
+        def meanwhile(page: Page) -> None:
+            with gateway_holds_still(self.stack):
+                Interface.objects.update(mode=Interface.Mode.ON_DEMAND)
+                self.stack.database.sql(FLOODED)
+                try:
+                    go(page)
+                finally:
+                    Interface.objects.update(mode=Interface.Mode.PUSH)
+                    self.stack.database.sql("UPDATE peers_gatewaystatus SET flood_at = NULL")
+
+        return meanwhile
 
     def _of_machines(self) -> list[View]:
         accounts, tokens = "/admin/peers/serviceaccount/", "/admin/peers/apitoken/"
@@ -145,6 +180,8 @@ def furnish(stack: Stack, *, alarmed: bool = True) -> World:
             WHERE id = '{made["settings changed"].pk}'"""
     )
     _let_it_look_used(stack, made["connected"])
+    for name in ("live", "suspended", "revoked"):
+        _refuse(stack, made[name])
     runners, tokens = _let_machines_in(wg0, alice)
     Interface.objects.update(enrol_groups=["employees"])
     if alarmed:
@@ -152,7 +189,7 @@ def furnish(stack: Stack, *, alarmed: bool = True) -> World:
     from peers.models import AuditEvent
 
     carol, event = User.objects.filter(is_superuser=True).latest("pk"), AuditEvent.objects.latest("pk").pk
-    return World(made, carol, event, runners, tokens)
+    return World(stack, made, carol, event, runners, tokens)
 
 
 def _let_machines_in(wg0: Interface, alice: User) -> tuple[ServiceAccount, dict[str, ApiToken]]:
@@ -206,6 +243,14 @@ def _let_it_look_used(stack: Stack, peer: Peer) -> None:
             FROM generate_series(1, 70) AS quarter WHERE quarter NOT BETWEEN 20 AND 45;
         UPDATE peers_peerstatus SET (rx_bytes, tx_bytes) = (SELECT max(rx_bytes) + 700000, max(tx_bytes) + 5000000
             FROM peers_trafficsample sample WHERE sample.peer_id = '{peer.pk}') WHERE peer_id = '{peer.pk}'"""
+    )
+
+
+def _refuse(stack: Stack, peer: Peer) -> None:
+    """Write what a gateway would of a device that tried a dozen times this morning; its owner knows of it."""
+    stack.database.sql(
+        f"""INSERT INTO peers_refusedhandshake (peer_id, count, first_at, latest_at, told_at)
+            VALUES ('{peer.pk}', 12, now() - interval '40 minutes', now() - interval '25 minutes', now())"""
     )
 
 

@@ -1,9 +1,7 @@
 """A device's page says what a person can act on, in every state, each of them really produced; it keeps itself true."""
 
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -18,7 +16,7 @@ from peers.wireguard.config import PLACEHOLDER
 from portal.models import User
 from tests import rows
 from tests.browser.person import PATIENCE, at_the_provider
-from tests.stack import Stack
+from tests.stack import Stack, gateway_holds_still
 
 GATEWAY = "10.77.0.1"
 WHILE_IT_LASTS = 40_000  # ms: the gateway is silent after 15 s
@@ -49,15 +47,6 @@ def expect_state(page: Page, label: str, sentence: str, within: int = PATIENCE) 
     expect(page.locator(".state-line .state")).to_have_text(label, timeout=within)
     expect(page.locator("[data-slot=explanation]")).to_contain_text(sentence)
     assert page.title().startswith(f"{label} · ")
-
-
-@contextmanager
-def gateway_holds_still(stack: Stack) -> Iterator[None]:
-    stack.gateway.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        stack.gateway.process.send_signal(signal.SIGCONT)
 
 
 def test_live_then_connected_with_since_when_and_how_much(alice: Page, device: Peer, stack: Stack):
@@ -190,7 +179,7 @@ def test_ready_while_an_interface_on_demand_has_not_loaded_it(alice: Page, devic
         Interface.objects.update(mode=Interface.Mode.ON_DEMAND)
         late = rows.peer(device.owner, device.interface, name="Late")
         read(alice, late)
-        expect_state(alice, "Ready", "takes it in as it connects")
+        expect_state(alice, "Ready", "connects when you switch its tunnel on")
         Interface.objects.update(mode=Interface.Mode.PUSH)
     services.revoke(actor=services.Actor(), peer=late, at=timezone.now())
 

@@ -4,6 +4,7 @@ import pytest
 
 from peers.models import AuditEvent, GatewayStatus, Interface, Peer
 from tests import rows
+from tests.integration.overview import fact
 from tests.integration.pages import AUDIT, PEERS, kept, names, signed_in, staff
 
 
@@ -112,7 +113,7 @@ def test_no_column_of_interfaces_is_looked_up_by_an_address(admin, query):
 def settings_form(**fields):
     return {
         "endpoint": "vpn.example.com:51820", "listen_port": "51820", "dns": "10.0.0.53", "client_allowed_ips": "",
-        "mtu": "1420", "persistent_keepalive": "25", "lease": "7 00:00:00", "address_rest": "1 00:00:00",
+        "mtu": "1420", "persistent_keepalive": "25", "mode": "push", "idle_minutes": "15", "lease": "7 00:00:00", "address_rest": "1 00:00:00",
         "device_limit": "10", "enrol_groups": "", **fields,
     }  # fmt: skip
 
@@ -146,11 +147,45 @@ def test_what_every_client_believes_cannot_be_posted(admin, wg0):
     ]
     forged = settings_form(
         name="wg9", public_key=rows.public_key(), ipv4_pool="10.9.0.0/24", ipv6_pool="fd09::/64", host="9",
-        next_host="99", mode="on_demand", brake_released_at="2026-01-01", id="77",
+        next_host="99", brake_released_at="2026-01-01", id="77",
     )  # fmt: skip
     assert admin.post(f"/admin/peers/interface/{wg0.pk}/change/", forged).status_code == 302
     assert Interface.objects.values().get() == before
     assert not AuditEvent.objects.exists()
+
+
+def test_an_interface_is_put_on_demand_with_that_in_the_audit(admin, root, wg0):
+    form = settings_form(mode="on_demand", idle_minutes="4")
+    assert admin.post(f"/admin/peers/interface/{wg0.pk}/change/", form).status_code == 302
+    wg0.refresh_from_db()
+    assert (wg0.mode, wg0.idle_minutes) == ("on_demand", 4)
+    event = AuditEvent.objects.get(action="change_interface")
+    assert (event.actor, event.old) == (root, {"mode": "push", "idle_minutes": "15"})
+    assert event.new == {"mode": "on_demand", "idle_minutes": "4"}
+
+
+@pytest.mark.parametrize("minutes", ["3", "525601"])
+def test_idle_minutes_out_of_bounds_are_refused_in_words(admin, wg0, minutes):
+    before = kept()
+    answer = admin.post(f"/admin/peers/interface/{wg0.pk}/change/", settings_form(idle_minutes=minutes))
+    assert "Idle minutes are a number from 4 to 525600, which is a year." in answer.content.decode()
+    assert kept() == before
+
+
+def test_an_interface_on_demand_shows_what_handshakes_came_to_each_of_its_gateways(admin, wg0, gateway):
+    other = rows.interface("wg1", mode="on_demand")
+    path = f"/admin/peers/interface/{wg0.pk}/change/"
+    gateway("gw1", handshakes_admitted=41, flood_at="now()")
+    gateway("gw2", handshakes_refused=7)
+    gateway("elsewhere", on=other, handshakes_invalid=99)
+    assert "Handshakes" not in admin.get(path).content.decode()
+    Interface.objects.update(mode="on_demand")
+    page = admin.get(path).content.decode()
+    assert fact(page, "Handshakes admitted") == ["41", "0"]
+    assert fact(page, "Refused: not entitled, or unknown") == ["0", "7"]
+    assert page.count("More handshakes come than are looked at, since") == 1
+    assert "elsewhere" not in page
+    assert "Handshakes" not in staff("view_interface").get(path).content.decode()
 
 
 def test_settings_that_cannot_work_are_refused_on_the_form(admin, wg0, subtests):
@@ -158,6 +193,7 @@ def test_settings_that_cannot_work_are_refused_on_the_form(admin, wg0, subtests)
     for field, value in {
         "endpoint": "no port", "listen_port": "0", "mtu": "100", "persistent_keepalive": "99999", "dns": "x",
         "client_allowed_ips": "10.0.0.1/8", "lease": "-1 00:00:00", "address_rest": "-1 00:00:00", "device_limit": "-1",
+        "mode": "pull", "idle_minutes": "99999999999",
     }.items():  # fmt: skip
         with subtests.test(field):
             answer = admin.post(f"/admin/peers/interface/{wg0.pk}/change/", settings_form(**{field: value}))

@@ -47,7 +47,7 @@ def test_an_interface_a_peer_and_its_revocation_from_the_shell_are_recorded_as_a
     )
     assert (created.returncode, created.stderr) == (0, "")
     assert "run_gateway wg0" in created.stdout
-    Interface.objects.get(name="wg0", public_key=None)
+    Interface.objects.get(name="wg0", public_key=None, mode="push", idle_minutes=15)
     database.sql(f"UPDATE peers_interface SET public_key = '{rows.public_key()}'")
     rows.person("alice")
     enrolled = database.manage(*enrolment(), role=WEB)
@@ -94,6 +94,12 @@ BAD_INTERFACES = {
     "a name for a DNS server": ((*POOL, "--dns", "dns.example.com"), "--dns: invalid"),
     "a route that is no network": ((*POOL, "--client-allowed-ips", "x"), "--client-allowed-ips: invalid"),
     "a negative lease": ((*POOL, "--lease-days", "-1"), "A lease is longer than nothing"),
+    "a mode that is none": ((*POOL, "--mode", "pull"), "--mode: invalid choice: 'pull'"),
+    "so soon idle that a client is left blind": (
+        (*POOL, "--idle-minutes", "3"), "Idle minutes are a number from 4 to 525600, which is a year.",
+    ),
+    "idle for longer than a year": ((*POOL, "--idle-minutes", "525601"), "Idle minutes are a number from 4 to 525600"),
+    "idle beyond all numbers": ((*POOL, "--idle-minutes", "9" * 30), "idle_minutes: "),
     "a lease that is no number": ((*POOL, "--lease-days", "nan"), "a lease is a number of days"),
     "a lease beyond all time": ((*POOL, "--lease-days", "1e300"), "a lease is a number of days"),
 }  # fmt: skip
@@ -112,13 +118,52 @@ def test_an_interface_is_created_with_everything_that_was_said(database, capsys)
         "create_interface", "wg1", *ENDPOINT, *POOL, "--listen-port", "4500", "--dns", "10.77.0.1", "--dns", "fd77::1",
         "--client-allowed-ips", "10.0.0.0/8", "--mtu", "1380", "--persistent-keepalive", "0", "--preshared-keys",
         "--device-limit", "3", "--enrol-group", "staff", "--lease-days", "0",
+        "--mode", "on_demand", "--idle-minutes", "4",
     )  # fmt: skip
     made = Interface.objects.get()
     assert (made.listen_port, made.mtu, made.persistent_keepalive, made.device_limit) == (4500, 1380, 0, 3)
     assert [str(address) for address in made.dns] == ["10.77.0.1", "fd77::1"]
     assert [str(network) for network in made.client_allowed_ips] == ["10.0.0.0/8"]
+    assert (made.mode, made.idle_minutes) == ("on_demand", 4)
     assert (made.use_preshared_keys, made.enrol_groups, made.lease) == (True, ["staff"], None)
     assert AuditEvent.objects.get().new["dns"] == "10.77.0.1, fd77::1"
+
+
+# --- change_interface ---
+
+
+def test_an_interface_is_put_on_demand_and_back_and_both_are_recorded(wg0, database):
+    Interface.objects.update(mtu=1380)
+    said = database.call("change_interface", "wg0", "--mode", "on_demand", "--idle-minutes", "30", role=WEB)
+    assert said == "wg0 is in mode on_demand, idle minutes 30.\n"
+    assert (
+        database.call("change_interface", "wg0", "--mode", "push")
+        == "wg0 is in mode push, idle minutes 30.\n"
+    )
+    assert Interface.objects.get().mtu == 1380
+    events = AuditEvent.objects.order_by("pk").values_list("action", "actor_kind", "old", "new")
+    assert list(events) == [
+        (
+            "change_interface", "command", {"mode": "push", "idle_minutes": "15"},
+            {"mode": "on_demand", "idle_minutes": "30"},
+        ),
+        ("change_interface", "command", {"mode": "on_demand"}, {"mode": "push"}),
+    ]  # fmt: skip
+
+
+def test_an_interface_that_is_as_it_should_be_is_not_recorded_as_changed(wg0, database):
+    assert (
+        database.call("change_interface", "wg0", "--mode", "push")
+        == "wg0 is in mode push, idle minutes 15.\n"
+    )
+    assert not AuditEvent.objects.exists()
+
+
+def test_a_change_that_cannot_be_is_refused_with_a_sentence(wg0):
+    assert refused("change_interface", "wg9", "--mode", "push") == "there is no interface wg9"
+    assert "invalid choice: 'pull'" in refused("change_interface", "wg0", "--mode", "pull")
+    assert "from 4 to 525600" in refused("change_interface", "wg0", "--idle-minutes", "3")
+    assert Interface.objects.get() == wg0
 
 
 # --- enrol_peer ---

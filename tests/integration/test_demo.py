@@ -27,12 +27,12 @@ READY_WITHIN = 60  # seconds
 class Demo:
     """A demo in a folder of the test's own, on ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: str = "push") -> None:
         self.folder, self.port = folder, two_free_ports()
         self.output = folder.with_suffix(".out")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                self._command("start", "--port", str(self.port)),
+                self._command("start", "--port", str(self.port), "--mode", mode),
                 cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
@@ -136,6 +136,30 @@ def test_the_demo_carries_a_real_tunnel_and_leaves_nothing_behind(demo: Demo) ->
     assert still_there(family) == {}
     assert demo.run("reset").returncode == 0
     assert not demo.folder.exists()
+
+
+@pytest.mark.timeout(180)
+def test_a_second_start_may_be_in_the_other_mode_where_the_first_packet_puts_a_device_on(demo: Demo) -> None:
+    demo.await_ready()
+    assert "wg0 is in mode push" in demo.output.read_text()
+    end(demo.process)
+    again = Demo(demo.folder, "on_demand")
+    try:
+        again.await_ready()
+        assert "wg0 is in mode on_demand: it holds only the devices in use." in again.output.read_text()
+        pinged = again.run("ping")
+        assert pinged.returncode == 0, pinged.stdout + pinged.stderr
+        assert "wg0 held no such peer after the enrolment: its first packet put it on" in pinged.stdout
+        assert "Last ping answered" in pinged.stdout
+    finally:
+        end(again.process)
+
+
+def test_a_mode_that_is_none_is_refused_in_a_sentence_before_anything_is_made(tmp_path: Path) -> None:
+    options = _parser().parse_args(["start", "--mode", "pull"])
+    with pytest.raises(Sorry, match=r"^MODE is push or on_demand, not 'pull'\.$"):
+        options.run(Folder(tmp_path / "demo"), options)
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,17 @@ CASES = {
         "handshake", "No handshake", "Its key was replaced at",
     ),
     "on demand, and never heard": ([ON_DEMAND, gateway()], "handshake", "No handshake of it has been seen.", "switched on"),
+    "on demand, and off since it was not used": (
+        [ON_DEMAND, gateway(), seen(on=False, handshake=HOUR)], "handshake",
+        f"Its latest handshake was at {AT - HOUR:%Y-%m-%d %H:%M:%S} UTC, more than three minutes ago.", "off or asleep",
+    ),
+    "on demand, and off a moment after a handshake": (
+        [ON_DEMAND, gateway(), seen(on=False, handshake=SECOND)], "handshake", "and it was taken off since.", "off or asleep",
+    ),
+    "on demand, and on, and never heard": (
+        [ON_DEMAND, gateway(), seen(), gateway("gw2"), seen("gw2", on=False, handshake=HOUR)], "handshake",
+        "No handshake of it has been seen since it came on", "UDP",
+    ),
     "heard three minutes ago": (
         [gateway(), seen(handshake=180 * SECOND), sql("UPDATE peers_peerstatus SET endpoint = '203.0.113.5:4242'")],
         "handshake", "more than three minutes ago. It was last seen from 203.0.113.5:4242.", "off or asleep",
@@ -177,6 +188,23 @@ def test_the_brake_and_a_pass_that_is_not_finished_are_told(database, laptop):
     sentence = diagnosed(laptop).steps[2].sentence
     assert "gw1 reports and has not yet finished a pass." in sentence
     assert "The brake holds 7 removals." in sentence
+
+
+def test_an_interface_on_demand_says_since_when_it_does_not_hold_it(database, laptop):
+    make(database, laptop, [ON_DEMAND, gateway(), gateway("gw2")])
+    assert diagnosed(laptop).steps[3].sentence == "wg0 takes it on at its first handshake."
+    make(database, laptop, [seen(on=False, since=HOUR), seen("gw2", on=False, since=2 * HOUR)])
+    sentence = f"It is off wg0 since {AT - HOUR:%Y-%m-%d %H:%M:%S} UTC; its next handshake puts it on again."
+    assert diagnosed(laptop).steps[3].sentence == sentence
+
+
+def test_a_flood_is_told(database, laptop):
+    make(database, laptop, [ON_DEMAND, gateway()])
+    database.sql(f"UPDATE peers_gatewaystatus SET flood_at = '{AT}'")
+    assert (
+        f"Since {AT:%Y-%m-%d %H:%M:%S} UTC more handshakes come than it looks at"
+        in diagnosed(laptop).steps[2].sentence
+    )
 
 
 def test_a_configuration_that_is_older_than_a_change_is_a_likely_cause(database, laptop):

@@ -1,5 +1,6 @@
 """What load balancers and monitoring are told."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -102,6 +103,32 @@ def test_figures_are_prometheus_text(settings, heard):
         for line in lines
     )
     assert "latchkey_access_losses_held 0" in lines
+
+
+def test_figures_count_the_handshakes_of_each_gateway_and_tell_of_a_flood(settings, gateway, database):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    gateway.handshakes_admitted, gateway.handshakes_dropped = 41, 1 << 40
+    gateway.flood_at = timezone.now()
+    with database.as_role(OWNER):
+        gateway.save()
+    answer = Client().get("/metrics", headers={"authorization": "Bearer right-token"})
+    lines = [line for line in answer.content.decode().splitlines() if "handshake" in line]
+    gateway_of = r'gateway="gate\"1",interface="wg0"'
+    assert "# TYPE latchkey_handshakes_total counter" in lines
+    assert "# TYPE latchkey_handshake_flood gauge" in lines
+    assert [line for line in lines if not line.startswith("#")] == [
+        f'latchkey_handshakes_total{{{gateway_of},outcome="admitted"}} 41',
+        f'latchkey_handshakes_total{{{gateway_of},outcome="refused"}} 0',
+        f'latchkey_handshakes_total{{{gateway_of},outcome="invalid"}} 0',
+        f'latchkey_handshakes_total{{{gateway_of},outcome="dropped"}} {1 << 40}',
+        f"latchkey_handshake_flood{{{gateway_of}}} 1",
+    ]
+
+
+def test_figures_tell_of_no_flood_while_there_is_none(settings, heard):
+    settings.LATCHKEY_METRICS_TOKEN = "right-token"
+    answer = Client().get("/metrics", headers={"authorization": "Bearer right-token"})
+    assert re.search(r"^latchkey_handshake_flood{[^}]*} 0$", answer.content.decode(), re.MULTILINE)
 
 
 def test_figures_tell_what_is_held_and_whom_nobody_could_ask_about(settings):

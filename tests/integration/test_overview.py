@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from peers.admin.overview import figures
 from peers.admin.overview.judgement import Counts, InterfaceLine, ago
-from peers.models import Peer
+from peers.models import Interface, Peer
 from portal.admin_site import Site
 from tests import rows
 from tests.integration.overview import INDEX, fact, page, quarter, release, sampled, text
@@ -64,6 +64,33 @@ def test_a_gateway_without_an_interface_says_so(admin, gateway):
 def test_a_gateway_whose_passes_fail_is_in_trouble_before_it_is_silent(admin, gateway):
     gateway(problem="'wg: no such device'")
     assert title(page(admin)).startswith("1 gateway in trouble · ")
+
+
+def test_handshakes_are_counted_where_an_interface_is_on_demand(admin, wg0, gateway):
+    gateway(handshakes_admitted=41, handshakes_refused=7, handshakes_invalid=5, handshakes_dropped=3)
+    gateway("gw2", on=rows.interface("wg1", mode="on_demand"), handshakes_admitted=12, handshakes_dropped=9)
+    found = page(admin)
+    assert fact(found, "Handshakes admitted") == ["12"]
+    assert fact(found, "Refused: not entitled, or unknown") == ["0"]
+    assert fact(found, "Invalid: no handshake, or an old one") == ["0"]
+    assert fact(found, "Dropped in a flood, unread") == ["9"]
+    assert "Nothing needs a look." in text(found)
+
+
+def test_a_gateway_that_is_flooded_is_named_in_the_title(admin, wg0, gateway):
+    Interface.objects.update(mode="on_demand")
+    gateway(flood_at="now() - interval '5 min'")
+    found = page(admin)
+    assert title(found).startswith("1 gateway flooded · ")
+    assert "More handshakes come than are looked at, since" in text(found)
+    assert "Established tunnels go on" in text(found)
+
+
+def test_a_flood_is_no_news_of_a_silent_gateway_or_of_an_interface_that_is_not_on_demand(admin, wg0, gateway):
+    gateway("gw1", flood_at="now()")
+    gateway("gw2", on=rows.interface("wg1", mode="on_demand"), age="1 hour", flood_at="now()")
+    assert title(page(admin)).startswith("1 gateway silent · Administration")
+    assert "More handshakes" not in page(admin)
 
 
 def test_an_interface_that_no_gateway_holds_is_told(admin, wg0):

@@ -86,10 +86,12 @@ MAY_IMPORT = {
     "peers.states": {"peers.models"},
     "peers.letters": {"peers.models", "portal.mail", "portal.models"},
     "peers.configuration": {"peers.models", "peers.wireguard.config"},
-    "peers.diagnosis": {"peers.configuration", "peers.facts", "peers.models"},
+    "peers.diagnosis": {"peers.facts", "peers.handshakes", "peers.models"},
+    "peers.handshakes": {"peers.configuration", "peers.facts", "peers.models"},
     "peers.facts": {"peers.models"},
     "peers.state_queries": {"peers.models", "peers.states", "portal.models"},
     "peers.presentation": {"peers.models", "peers.states"},
+    "peers.notices": {"peers.models", "peers.presentation", "peers.states"},
     "peers.receipt_words": {"peers.models", "peers.receipts"},
     "peers.qr": set(),
     "peers.sentences": set(),
@@ -127,7 +129,7 @@ API = FACTS | RULES | SEEN | {
     "peers.tokens", "peers.wireguard.keys", "portal.counters", "portal.source",
 }  # fmt: skip
 VIEWS = FACTS | RULES | SEEN | {
-    "peers.forms", "peers.configuration", "peers.limits", "peers.plots", "peers.qr", "peers.stale", "peers.token_forms", "peers.traffic", "peers.views", "peers.wireguard.config",
+    "peers.forms", "peers.configuration", "peers.limits", "peers.notices", "peers.plots", "peers.qr", "peers.stale", "peers.token_forms", "peers.traffic", "peers.views", "peers.wireguard.config",
     "portal.counters", "portal.source", "portal.errors", "portal.http", "portal.confirmation", "portal.oidc_config",
 }  # fmt: skip
 ADMIN = FACTS | RULES | SEEN | {

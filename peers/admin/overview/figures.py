@@ -13,6 +13,7 @@ from peers.models import (
     CONNECTED_WITHIN,
     GATEWAY_SILENT_AFTER,
     GatewayStatus,
+    Interface,
     Peer,
     PeerStatus,
     TrafficSample,
@@ -35,8 +36,11 @@ class Holding(NamedTuple):
     fresh: bool
 
 
-def gateway_lines(at: datetime) -> list[GatewayLine]:
+def gateway_lines(at: datetime, on: Interface | None = None) -> list[GatewayLine]:
+    """Return what each gateway says, of one interface or of all."""
     rows = GatewayStatus.objects.select_related("interface").order_by("interface__name", "gateway")
+    if on is not None:
+        rows = rows.filter(interface=on)
     counted = rows.annotate(unknown=F("left_alone__len")).defer("left_alone")
     return [judged(row, row.unknown, at) for row in counted]
 

@@ -33,6 +33,16 @@ class GatewayLine:
     left_alone: int
     released: bool
 
+    @property
+    def on_demand(self) -> bool:
+        """Whether it looks at the handshakes that come to its interface."""
+        return bool(self.row.interface.mode == Interface.Mode.ON_DEMAND)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether it says that more of them come than it looks at."""
+        return self.on_demand and self.heard == Heard.FRESH and self.row.flood_at is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -101,6 +111,7 @@ def troubles(
     silent = sum(line.heard == Heard.SILENT for line in gateways)
     held = sum(line.row.held for line in gateways)
     failing = sum(bool(line.row.problem) and line.heard != Heard.SILENT for line in gateways)
+    flooded = sum(line.flooded for line in gateways)
     unserved = sum(line.heard is None for line in interfaces)
     full = sum(line.nearly_full for line in interfaces)
     first = [
@@ -110,6 +121,7 @@ def troubles(
     ]
     then = [
         (failing, ngettext("%d gateway in trouble", "%d gateways in trouble", failing)),
+        (flooded, ngettext("%d gateway flooded", "%d gateways flooded", flooded)),
         (unserved, ngettext("%d interface without a gateway", "%d interfaces without a gateway", unserved)),
         (aside, ngettext("%d device put aside", "%d devices put aside", aside)),
         (full, ngettext("%d pool nearly full", "%d pools nearly full", full)),

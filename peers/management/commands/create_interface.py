@@ -35,6 +35,18 @@ class Command(BaseCommand):
         parser.add_argument("--mtu", type=int, default=1420)
         parser.add_argument("--persistent-keepalive", type=int, default=25, help="seconds; 0 turns it off")
         parser.add_argument("--preshared-keys", action="store_true", dest="use_preshared_keys")
+        parser.add_argument(
+            "--mode",
+            choices=Interface.Mode.values,
+            default=Interface.Mode.PUSH,
+            help="on_demand: a peer is put on at its first handshake",
+        )
+        parser.add_argument(
+            "--idle-minutes",
+            type=int,
+            default=15,
+            help="on demand: minutes without a packet, and it is taken off",
+        )
         parser.add_argument("--device-limit", type=int, default=10)
         parser.add_argument("--enrol-group", action="append", default=[], dest="enrol_groups")
         parser.add_argument(
