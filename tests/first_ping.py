@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from deploy.demo.client import start_wireguard_go
-from deploy.demo.netns import Namespace
+from deploy.demo.netns import Address, Namespace
 from peers.models import Interface, Peer
 from peers.wireguard import keys
 from tests import rows
@@ -15,14 +15,24 @@ OUTSIDE = {4: ip_address("198.51.100.1"), 6: ip_address("2001:db8:51::1")}
 
 
 class Devices:
-    """Many devices, one after the other, in one namespace that is linked to the gateway's over IPv4 or IPv6."""
+    """Many devices, one after the other, in one namespace that is linked to the gateway's, over IPv4 or IPv6.
 
-    def __init__(self, gateway: Namespace, wg0: Interface, directory: Path, version: int) -> None:
-        self.wg0 = wg0
+    ``outside`` is the gateway's address there; no other link must have it.
+    """
+
+    def __init__(
+        self,
+        gateway: Namespace,
+        wg0: Interface,
+        directory: Path,
+        version: int,
+        outside: Address | None = None,
+    ) -> None:
+        self.wg0, outside = wg0, outside or OUTSIDE[version]
         self.namespace = Namespace(beside=gateway)
-        self.namespace.link(gateway, theirs=OUTSIDE[version])
-        self._key_file = directory / f"device-{version}.key"
-        self._endpoint = f"[{OUTSIDE[6]}]:51820" if version == 6 else f"{OUTSIDE[4]}:51820"
+        self.namespace.link(gateway, theirs=outside)
+        self._key_file = directory / f"device-{outside}.key"
+        self._endpoint = f"[{outside}]:51820" if version == 6 else f"{outside}:51820"
         if self.namespace.run("ip", "link", "add", "wg0", "type", "wireguard", check=False).returncode:
             start_wireguard_go(self.namespace, "wg0")
         self.namespace.run("ip", "link", "set", "wg0", "up")
