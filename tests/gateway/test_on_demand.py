@@ -406,3 +406,20 @@ def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(star
     time.sleep(2)
     assert running.on() == {key_of(used)}
     assert pinging.lost()[0] == 0
+
+
+def test_one_source_that_floods_is_kept_from_wireguard_while_the_gateway_watches(running, namespace):
+    shown = namespace.run("nft", "list", "table", "inet", "latchkey_51820").stdout
+    assert "limit rate over 20/second" in shown
+    running.stop()
+    assert namespace.run("nft", "list", "ruleset").stdout == ""
+
+
+def test_where_there_is_no_nft_the_gateway_watches_all_the_same(started, namespace, tmp_path, enrol):
+    namespace.run("mount", "-t", "tmpfs", "tmpfs", "/usr/sbin")
+    for tool in ("ip", "wireguard-go"):
+        namespace.run("ln", "-s", f"/usr/bin/{tool}", f"/usr/sbin/{tool}", check=False)
+    running = started("--create")
+    assert running.said("initiations_not_limited")
+    _, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received

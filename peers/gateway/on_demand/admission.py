@@ -4,6 +4,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 
 from peers.gateway.clock import monotonic
 from peers.gateway.gather import Desired, gather_asking
@@ -11,7 +12,7 @@ from peers.gateway.on_demand import refusals, timestamps
 from peers.gateway.on_demand.initiate import Initiator
 from peers.gateway.on_demand.watch import Asked, Watch
 from peers.gateway.reconcile import Reconciler
-from peers.wireguard import wg
+from peers.wireguard import nft, wg
 from peers.wireguard.handshake import Responder
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,26 @@ class Admission:
         elif self.watch is None or not self._is_at(self.watch):
             self.shut()
             self.watch = Watch(Responder(wg.private_key(self.reconciler.name)), found.listen_port)
+            self._shield(found.listen_port)
             logger.info("watching", extra={"interface": self.reconciler.name, "port": found.listen_port})
 
     def _is_at(self, watch: Watch) -> bool:
         found = self.reconciler.memory.observed
         return (watch.responder.public_key, watch.port) == (found.public_key, found.listen_port)
 
+    def _shield(self, port: int) -> None:
+        """Keep one source's flood from WireGuard; that it cannot be is no reason not to watch."""
+        try:
+            nft.limit_initiations(port)
+        except nft.NftError as error:
+            logger.warning("initiations_not_limited", extra={"port": port, "error": str(error)})
+
     def shut(self) -> None:
-        if self.watch:
-            self.watch.close()
+        if self.watch is None:
+            return
+        self.watch.close()
+        with suppress(nft.NftError):  # said when it was put there
+            nft.lift_limit(self.watch.port)
         self.watch = None
 
     def sockets(self) -> list[socket.socket]:

@@ -1,0 +1,69 @@
+"""Limit by nft(8) how many handshakes one source may begin at an interface's port; what is beyond that is dropped.
+
+WireGuard answers a flood of initiations whose mac1 is right by asking everybody for a second one, which every client sends
+only five seconds later. One source that floods is to make nobody else wait.
+"""
+
+import shutil
+import subprocess
+
+from .handshake import LENGTH
+from .wg import ENVIRONMENT, PATH, TIMEOUT
+
+RATE, BURST = (
+    20,
+    100,
+)  # initiations a second of one address, or of one /64; wireguard-go is under load from 128 at once
+
+# What is sent again comes by the loopback, with the address that it came from first. A full set drops nothing.
+TABLE = """
+table inet {name} {{
+    set ipv4 {{ type ipv4_addr; size 65535; flags dynamic, timeout; timeout 1m; }}
+    set ipv6 {{ type ipv6_addr; size 65535; flags dynamic, timeout; timeout 1m; }}
+    chain input {{
+        type filter hook input priority raw; policy accept;
+        iifname "lo" accept
+        udp dport {port} udp length {length} @th,64,32 0x01000000 jump initiations
+    }}
+    chain initiations {{
+        update @ipv4 {{ ip saddr limit rate over {rate}/second burst {burst} packets }} drop
+        update @ipv6 {{ ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over {rate}/second burst {burst} packets }} drop
+    }}
+}}
+"""
+
+
+class NftError(Exception):
+    """nft(8) failed; the message says why, in its last line."""
+
+
+def limit_initiations(port: int) -> None:
+    """Put the limit at that port in the place of one that there is already, in one transaction; raise NftError."""
+    name, length = _name(port), 8 + LENGTH
+    table = TABLE.format(name=name, port=int(port), length=length, rate=RATE, burst=BURST)
+    _nft(f"table inet {name}\ndelete table inet {name}\n{table}")
+
+
+def lift_limit(port: int) -> None:
+    """Take the limit at that port away; raise NftError."""
+    _nft(f"table inet {_name(port)}\ndelete table inet {_name(port)}\n")
+
+
+def _name(port: int) -> str:
+    return f"latchkey_{int(port)}"
+
+
+def _nft(rules: str) -> None:
+    binary = shutil.which("nft", path=PATH)
+    if not binary:
+        raise NftError("nft is not installed: it is in Debian's package nftables")
+    try:
+        done = subprocess.run(
+            [binary, "-f", "-"], input=rules, capture_output=True, env=ENVIRONMENT, timeout=TIMEOUT, check=False,
+            text=True,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NftError(f"nft could not be run: {error}") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "Error" in line]
+        raise NftError(f"nft: {lines[0] if lines else done.stderr.strip()}")
