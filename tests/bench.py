@@ -1,4 +1,4 @@
-"""Measure what Latchkey promises, and print it as a table: ``make bench``; ``make bench ARGS=enrol`` ends after the enrolments.
+"""Measure what Latchkey promises, and print it as a table: ``make bench``; with ARGS=enrol, on-demand or million a part alone.
 
 Real parts: PostgreSQL, wireguard-go or the kernel, wg(8), a client in a namespace of its own. Figures of one run belong
 together; of two runs compare ratios.
@@ -31,7 +31,8 @@ from deploy.demo.postgres import Cluster, debian_binaries, wheel_binaries
 from peers import services
 from peers.models import Interface, PeerStatus
 from peers.wireguard import keys, link, wg
-from tests import bench_access, bench_enrol, bench_pages, rows, scene
+from tests import bench_access, bench_enrol, bench_million, bench_on_demand, bench_pages, rows, scene
+from tests.consumption import cpu_seconds, memory_mb
 from tests.gateway.running import RunningGateway, configuration_of, last_reply
 
 SAMPLES = int(os.environ.get("SAMPLES", "30"))
@@ -44,16 +45,8 @@ def main() -> None:
     print("| promise | measured | figure |\n|---|---|---|")
     with ExitStack() as stack:
         bench = Bench(stack)
-        bench_enrol.measure(bench.empty(), bench.home, row)
-        if sys.argv[1:] == ["enrol"]:
-            return
-        for count in (10_000, 50_000):
-            bench.start_of_gateway(count)
-        bench.one_wg_set_a_peer(10_000)
-        for count in (1_000, 10_000):
-            bench.with_peers(count)
-        bench.ends_of_access()
-        bench_pages.measure(bench.cluster, row, spread)
+        for part in sys.argv[1:] or bench.parts:
+            bench.parts[part]()
 
 
 def row(promise: str, what: str, figure: str) -> None:
@@ -77,6 +70,25 @@ class Bench:
         self.cluster.start()
         stack.callback(self.cluster.stop)
         self.number = 0
+
+    @property
+    def parts(self) -> dict[str, Callable[[], None]]:
+        """Return what there is to measure, by the name that chooses it."""
+        return {
+            "enrol": lambda: bench_enrol.measure(self.empty(), self.home, row),
+            "gateway": self.gateway,
+            "on-demand": lambda: bench_on_demand.measure(self.fresh, row),
+            "pages": lambda: bench_pages.measure(self.cluster, row, spread),
+            "million": lambda: bench_million.measure(self.fresh, row, spread),
+        }
+
+    def gateway(self) -> None:
+        for count in (10_000, 50_000):
+            self.start_of_gateway(count)
+        self.one_wg_set_a_peer(10_000)
+        for count in (1_000, 10_000):
+            self.with_peers(count)
+        self.ends_of_access()
 
     def empty(self) -> Database:
         """Return a migrated database with nothing in it, which Django is now connected to."""
@@ -161,10 +173,12 @@ class Bench:
     def idle(self, running: RunningGateway, count: int, seconds: int = 60) -> None:
         """Measure a gateway that has nothing to do: memory, processor, and what a full pass costs."""
         time.sleep(5)
-        used, passes = _cpu_seconds(running.process.pid), len(running.said("pass"))
+        used, passes = cpu_seconds(running.process.pid), len(running.said("pass"))
         time.sleep(seconds)
-        share = (_cpu_seconds(running.process.pid) - used) / seconds
-        row("≤ 150 MB", f"gateway idle at {count:,} peers: memory", f"{_rss_mb(running.process.pid):.0f} MB")
+        share = (cpu_seconds(running.process.pid) - used) / seconds
+        row(
+            "≤ 150 MB", f"gateway idle at {count:,} peers: memory", f"{memory_mb(running.process.pid):.0f} MB"
+        )
         row("≤ 3 %", f"gateway idle at {count:,} peers: share of a core, its `wg` included", f"{share:.1%}")
         own = [said["cpu_seconds"] for said in running.said("pass")[passes:] if not said["changes"]]
         row(
@@ -216,19 +230,6 @@ def _one_by_one(count: int) -> None:
 
 def _logged_at(said: dict[str, Any]) -> float:
     return timezone.datetime.fromisoformat(said["time"]).timestamp()
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and of its ended children, in seconds: proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb(pid: int) -> float:
-    line = next(
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
-    )
-    return int(line.split()[1]) / 1024
 
 
 def _memory_gb() -> float:

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from django.utils import timezone
 
@@ -14,7 +13,8 @@ from peers.wireguard import keys
 from portal.break_glass import LOCAL_ISSUER
 from portal.models import User
 from tests import bench_pages, company, rows
-from tests.bench_on_demand import Fresh, Row, cpu_seconds
+from tests.bench_on_demand import Fresh, Row
+from tests.consumption import cpu_seconds, memory_mb
 from tests.first_ping import OUTSIDE, enrolled
 from tests.gateway.running import RunningGateway
 from tests.initiator import initiation, tai64n
@@ -122,7 +122,3 @@ def pages(wg0: Interface, row: Row, spread: Callable[[list[float]], str]) -> Non
             f"{what}, {PEERS:,} devices of {PEOPLE:,} people",
             spread(bench_pages.seconds(person, path)),
         )
-
-
-def memory_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

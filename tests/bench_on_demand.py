@@ -17,6 +17,7 @@ from deploy.demo.netns import Namespace
 from peers.models import GatewayStatus, Interface
 from tests import rows
 from tests.conftest import ROOT, Database
+from tests.consumption import cpu_seconds
 from tests.first_ping import OUTSIDE, Devices, enrolled
 from tests.gateway.running import Pinging, RunningGateway
 
@@ -186,8 +187,3 @@ def flood(running: RunningGateway, wg0: Interface, kind: str, row: Row) -> dict[
         f"{share:.0%}; {len(running.on())} of {len(known)}; {bool(running.said('handshake_flood'))}",
     )
     return {"lost": lost / pings, "first": max(first), "share": share, "on": len(running.on()), "told": told}
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
