@@ -51,9 +51,9 @@ class Devices:
             "allowed-ips", "10.77.0.0/16",
         )  # fmt: skip
 
-    def first_ping(self, address: str = "10.77.0.1") -> float:
-        """Return the seconds from the first packet to the first reply; raise ValueError when none comes."""
-        done = self.namespace.run("ping", "-n", "-c", "1", "-W", str(PATIENCE), address, check=False)
+    def first_ping(self, address: str = "10.77.0.1", patience: int = PATIENCE) -> float:
+        """Return the seconds from the first packet to its reply; raise ValueError when none comes. WireGuard keeps it that long."""
+        done = self.namespace.run("ping", "-n", "-c", "1", "-W", str(patience), address, check=False)
         found = re.search(r"time=([\d.]+) ms", done.stdout)
         if not found:
             raise ValueError(done.stdout)

@@ -1,7 +1,7 @@
-"""Limit by nft(8) how many handshakes one source may begin at an interface's port; what is beyond that is dropped.
+"""Limit by nft(8) how many handshakes may be begun at an interface's port, by one source and by all; the rest is dropped.
 
 WireGuard answers a flood of initiations whose mac1 is right by asking everybody for a second one, which every client sends
-only five seconds later. One source that floods is to make nobody else wait.
+only five seconds later; and wireguard-go has no time for packets of its tunnels, or for wg(8), meanwhile.
 """
 
 import shutil
@@ -10,10 +10,8 @@ import subprocess
 from .handshake import LENGTH
 from .wg import ENVIRONMENT, PATH, TIMEOUT
 
-RATE, BURST = (
-    20,
-    100,
-)  # initiations a second of one address, or of one /64; wireguard-go is under load from 128 at once
+RATE, BURST = 20, 100  # initiations a second of one address, or of one /64
+ALL, ALL_BURST = 500, 100  # of everybody; wireguard-go is under load from 128 at once
 
 # What is sent again comes by the loopback, with the address that it came from first. A full set drops nothing.
 TABLE = """
@@ -28,6 +26,7 @@ table inet {name} {{
     chain initiations {{
         update @ipv4 {{ ip saddr limit rate over {rate}/second burst {burst} packets }} drop
         update @ipv6 {{ ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over {rate}/second burst {burst} packets }} drop
+        limit rate over {all}/second burst {all_burst} packets drop
     }}
 }}
 """
@@ -38,14 +37,16 @@ class NftError(Exception):
 
 
 def limit_initiations(port: int) -> None:
-    """Put the limit at that port in the place of one that there is already, in one transaction; raise NftError."""
-    name, length = _name(port), 8 + LENGTH
-    table = TABLE.format(name=name, port=int(port), length=length, rate=RATE, burst=BURST)
+    """Put the limits at that port in the place of those that there are already, in one transaction; raise NftError."""
+    name = _name(port)
+    table = TABLE.format(
+        name=name, port=int(port), length=8 + LENGTH, rate=RATE, burst=BURST, all=ALL, all_burst=ALL_BURST
+    )
     _nft(f"table inet {name}\ndelete table inet {name}\n{table}")
 
 
 def lift_limit(port: int) -> None:
-    """Take the limit at that port away; raise NftError."""
+    """Take the limits at that port away; raise NftError."""
     _nft(f"table inet {_name(port)}\ndelete table inet {_name(port)}\n")
 
 

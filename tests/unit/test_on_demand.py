@@ -8,10 +8,10 @@ import pytest
 from peers.gateway.on_demand.activity import EVERY, Activity
 from peers.gateway.on_demand.capture import Packet, parse_ipv4, parse_ipv6
 from peers.gateway.on_demand.limits import (
-    BURST,
-    RATE,
+    AT_ONCE,
     REFUSED_FOR,
     REFUSED_KEYS,
+    SHARE,
     SOURCE_BURST,
     SOURCE_RATE,
     SOURCES,
@@ -50,18 +50,38 @@ def test_of_an_ipv6_source_its_network_counts():
     assert allowed(limits, bytes.fromhex("20010db800000002") + bytes(8), 100)
 
 
-def test_all_sources_together_have_a_rate():
+def read(limits, first, at, each=0.001):
+    """Return how many are looked at, of ten thousand from as many sources, when each takes so many seconds."""
+    found = 0
+    for source in range(first, first + 10_000):
+        if limits.allow(source.to_bytes(4, "big"), at):
+            found += 1
+            limits.spend(each)
+    return found
+
+
+def test_all_sources_together_have_a_share_of_a_core():
     limits = Limits()
-    many = [number.to_bytes(4, "big") for number in range(int(BURST) * 2)]
-    assert sum(limits.allow(source, 100) for source in many) == BURST
-    assert sum(limits.allow(source, 101) for source in many) == RATE
+    assert read(limits, 0, 100) == pytest.approx(AT_ONCE / 0.001, abs=1)
+    assert read(limits, 10_000, 101) == pytest.approx(SHARE / 0.001, abs=1)
+    assert read(limits, 20_000, 102, 0.5) == 1, "what one took too much, the next do without"
+    assert read(limits, 30_000, 103) == 0
 
 
 def test_who_is_refused_as_one_of_too_many_of_a_source_takes_nothing_from_all():
     limits = Limits()
     allowed(limits, ONE, 100, 100_000)
-    others = [number.to_bytes(4, "big") for number in range(int(BURST))]
-    assert sum(limits.allow(source, 100) for source in others) == BURST - SOURCE_BURST
+    assert read(limits, 0, 100) == pytest.approx(AT_ONCE / 0.001, abs=1)
+
+
+def test_who_has_proved_to_be_somebody_is_not_kept_away_by_a_flood_from_everywhere():
+    limits = Limits()
+    assert limits.allow(ONE, 100)
+    limits.trust(ONE)
+    limits.trust(OTHER)  # which was never looked at
+    read(limits, 0, 100)
+    assert not limits.allow(OTHER, 100)
+    assert allowed(limits, ONE, 100) == SOURCE_BURST - 1, "and may do no more than any source"
 
 
 def test_sources_are_remembered_in_bounds():

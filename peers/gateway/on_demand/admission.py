@@ -107,6 +107,10 @@ class Admission:
         entitled = gather_asking(interface, newer)
         new = entitled.peers.keys() - self.reconciler.memory.observed.peers.keys()
         self.reconciler.put_on(entitled, lambda: self._meet(watch, asked, entitled.only(new)))
+        for key in entitled.peers:
+            watch.limits.trust(asked.packets[key].source)
+        if watch.flood:  # theirs may be among those that WireGuard was kept from; a second one does nothing
+            self._meet(watch, asked, entitled.without(new))
         refused = {key: known[key].peer for key in newer - entitled.peers.keys()}
         refusals.note(set(refused.values()))
         unknown = dict.fromkeys(asked.timestamps.keys() - known.keys())

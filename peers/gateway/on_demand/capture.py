@@ -64,12 +64,11 @@ class Capture:
             ) from None
 
     def packets(self, most: int) -> Iterator[Packet | None]:
-        """Yield what has come, ``most`` packets at most and without waiting; None for what only seemed to be one."""
+        """Yield what has come, ``most`` packets at most of each family and without waiting; None for what only seemed to be one."""
         for each, parse in zip(self.sockets, (parse_ipv4, parse_ipv6), strict=True):
             with suppress(BlockingIOError):
-                while most > 0:
+                for _ in range(most):
                     data, (device, _, kind, *_) = each.recvfrom(SNAP)
-                    most -= 1
                     yield parse(data, self.port, device) if kind == socket.PACKET_HOST else None
 
     def lost(self) -> int:

@@ -8,17 +8,18 @@ import socket
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import thread_time
 
 from peers.gateway.clock import monotonic
 from peers.gateway.on_demand.capture import Capture, Packet
 from peers.gateway.on_demand.limits import Limits, Refused
 from peers.gateway.on_demand.resend import Resender
-from peers.wireguard.handshake import Responder
+from peers.wireguard.handshake import Initiation, Responder
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 1000  # packets; mac1 of so many takes about 10 ms
-SHARE = 0.25  # of a core at most, for telling handshakes from a flood
+AT_ONCE = 1000  # packets of each family; mac1 of so many takes 10 to 20 ms
+SHARE = 0.35  # of a core at most, for telling handshakes from a flood
 FLOOD = 500  # packets a second that lead to nothing
 CALM_AFTER = 10.0  # seconds without such a second, and the flood is over
 REMEMBERED = 10_000  # keys' timestamps; the database has them all
@@ -58,14 +59,14 @@ class Watch:
 
     def asked(self) -> Asked:
         """Return who asks now, of all that has come; of several of one key the latest."""
-        asked, started, number = Asked(), monotonic(), 0
+        asked, started, used, number = Asked(), monotonic(), thread_time(), 0
         if started < self._pause_until:
             return asked
         for number, packet in enumerate(self._capture.packets(AT_ONCE), 1):  # noqa: B007 - how many there were
             self._take(packet, started, asked)
-        if number == AT_ONCE:
+        if number >= AT_ONCE:
             self.counts["dropped"] += self._capture.lost()
-            self._pause_until = monotonic() + (monotonic() - started) * (1 / SHARE - 1)
+            self._pause_until = started + (thread_time() - used) / SHARE
         self._judge(started)
         return asked
 
@@ -76,7 +77,7 @@ class Watch:
             self._count("invalid")
         elif not self.limits.allow(packet.source, at):
             self._count("dropped")
-        elif (found := self.responder.read(packet.payload, self._seen)) is None:
+        elif (found := self._read(packet.payload)) is None:
             self._count("invalid")
         else:
             self._remember(found.public_key, found.timestamp)
@@ -84,6 +85,12 @@ class Watch:
                 self.counts["refused"] += 1
                 return
             asked.timestamps[found.public_key], asked.packets[found.public_key] = found.timestamp, packet
+
+    def _read(self, payload: bytes) -> Initiation | None:
+        started = thread_time()
+        found = self.responder.read(payload, self._seen)
+        self.limits.spend(thread_time() - started)
+        return found
 
     def refuse(self, keys: Mapping[str, str | None]) -> None:
         """Count refusals by public key, with the peer's id or None, and remember them for a while."""
