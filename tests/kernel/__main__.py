@@ -1,6 +1,6 @@
-"""Run the gateway's tests on the WireGuard of Debian's kernel, in an emulated machine: python -m tests.kernel [WORD …]
+"""Run the gateway's tests on the WireGuard of Debian's kernel, in an emulated machine.
 
-The words go to pytest; without a path among them, TESTS are run.
+``python -m tests.kernel [WORD …]``: the words go to pytest; without a path among them, TESTS are run.
 """
 
 import os
@@ -11,13 +11,17 @@ import sys
 from . import machine
 from .parts import ROOT, fetched
 
-TESTS = ("changes", "deadlines", "interface", "on_demand*", "repair", "restarts", "single_pass")
+TESTS = ("capture", "changes", "deadlines", "interface", "on_demand*", "repair", "restarts", "single_pass")
+# Ten thousand peers are too many for an emulated processor.
+LEFT_OUT = "tests/gateway/test_restarts.py::test_a_restart_with_ten_thousand_peers_loses_no_packet_and_writes_nothing"
 PYTHON = ROOT / ".venv" / "bin" / "python"
-PYTEST = [str(PYTHON), *"-m pytest -v -p tests.no_skips -p no:cacheprovider -p no:schemathesis".split()]
+PYTEST = [
+    str(PYTHON), "-m", "pytest", "-v", "-p", "tests.no_skips", "-p", "no:cacheprovider", "-p", "no:schemathesis",
+]  # fmt: skip
 
 
 def main(words: list[str]) -> int:
-    chosen = ["-m", "not long", *words, *([] if _names_tests(words) else _tests())]
+    chosen = [f"--deselect={LEFT_OUT}", *words, *([] if _names_tests(words) else _tests())]
     if status := _collect(chosen):
         return status
     status = machine.run(fetched(), _script(chosen))
@@ -30,7 +34,8 @@ def _collect(chosen: list[str]) -> int:
     """Return how pytest ends that only collects; it compiles here in seconds what takes minutes in the machine."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [*PYTEST, "--collect-only", "-qq", *chosen]
-    return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
+    return done.returncode
 
 
 def _script(chosen: list[str]) -> str:

@@ -15,10 +15,10 @@ END_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off norandmaps tsc=reliable clocksource=tsc"
 # icount: a nanosecond passes in there with each instruction, so that what is promised within seconds is measured on a
 # processor of 1 GHz, however slowly that is emulated here. It takes one processor: with two, one spins and both starve.
-QEMU = (
-    "qemu-system-x86_64 -accel tcg -icount shift=0 -rtc clock=vm -cpu max -smp 1 -m 4G -machine q35 -nodefaults "
-    "-no-reboot -display none -serial stdio"
-).split()
+QEMU = [
+    "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0", "-rtc", "clock=vm", "-cpu", "max", "-smp", "1",
+    "-m", "4G", "-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+]  # fmt: skip
 
 
 def run(parts: Parts, script: str) -> int | None:

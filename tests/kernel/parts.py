@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / ".kernel"
-NEWEST = "linux-image-amd64"  # depends on the newest kernel; the one for clouds has no 9p, which shares the files
+NEWEST = "linux-image-amd64"  # depends on the newest; the one for clouds has no 9p, which shares the files
 DOWNLOAD = ["apt-get", "-o", "APT::Sandbox::User=root", "--quiet", "download"]
 
 
