@@ -10,6 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCKED := deploy/requirements
 MODULES := tests/providers/node_modules
+REST := changes repair restarts single_pass
 RUN_DEMO := $(PY) -m deploy.demo --folder $(DEMO)
 
 export INSTALL
@@ -45,12 +46,13 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 test: packages $(VENV)/dev.stamp $(MODULES)/stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
 	$(PY) -m pytest tests --ignore=tests/long -m "not long" -p tests.no_skips -n 3 --dist worksteal $(ARGS)
 
-test-long: packages $(VENV)/dev.stamp ## run the full counts: an hour or two
+test-long: packages $(VENV)/dev.stamp ## run the full counts, and all of test-kernel: two hours or three
 	$(PY) -m pytest tests --ignore=tests/long -m long -p tests.no_skips --timeout=0
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/long -p tests.no_skips --timeout=0 $(ARGS)
 	@$(MAKE) test-kernel ARGS=
+	@$(MAKE) test-kernel ARGS="$(REST:%=tests/gateway/test_%.py)"
 
-test-kernel: packages packages-kernel $(VENV)/dev.stamp ## run the gateway's tests against the kernel's WireGuard, in an emulated machine (ARGS="-k expiry")
+test-kernel: packages packages-kernel $(VENV)/dev.stamp ## run the gateway's tests against the kernel's WireGuard, in an emulated machine: half an hour (ARGS=…)
 	$(PY) -m tests.kernel $(ARGS)
 
 bench: packages $(VENV)/dev.stamp ## measure, and print the tables of the documentation

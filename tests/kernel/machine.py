@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from . import initramfs
 from .parts import Parts
 
-LIFETIME = 3600  # seconds
+LIFETIME = 2 * 3600  # seconds
 INSIDE = Path(__file__).parent / "inside"
 END_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 # norandmaps: qemu translates a program once if it always lies at the same place, and not once a process.
