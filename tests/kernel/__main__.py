@@ -34,7 +34,9 @@ def _collect(chosen: list[str]) -> int:
     """Return how pytest ends that only collects; it compiles here in seconds what takes minutes in the machine."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [*PYTEST, "--collect-only", "-qq", *chosen]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=False, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout or "There is no such test.\n")
     return done.returncode
 
 
