@@ -10,6 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCKED := deploy/requirements
 MODULES := tests/providers/node_modules
+REST := changes repair restarts single_pass
 RUN_DEMO := $(PY) -m deploy.demo --folder $(DEMO)
 
 export INSTALL
@@ -41,13 +42,18 @@ demo-reset: $(VENV)/demo.stamp ## delete all that the demo keeps
 
 # --- Tests ---
 
-.PHONY: test test-long bench screenshots lint check messages
+.PHONY: test test-long test-kernel bench screenshots lint check messages
 test: packages $(VENV)/dev.stamp $(MODULES)/stamp ## run the tests, at most 10 minutes (ARGS="-k lease"); with CI=true a skip fails
 	$(PY) -m pytest tests --ignore=tests/long -m "not long" -p tests.no_skips -n 3 --dist worksteal $(ARGS)
 
-test-long: packages $(VENV)/dev.stamp ## run the full counts: an hour or two
+test-long: packages $(VENV)/dev.stamp ## run the full counts, and all of test-kernel: two hours or three
 	$(PY) -m pytest tests --ignore=tests/long -m long -p tests.no_skips --timeout=0
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/long -p tests.no_skips --timeout=0 $(ARGS)
+	@$(MAKE) test-kernel ARGS=
+	@$(MAKE) test-kernel ARGS="$(REST:%=tests/gateway/test_%.py)"
+
+test-kernel: packages packages-kernel $(VENV)/dev.stamp ## run the gateway's tests against the kernel's WireGuard, in an emulated machine: half an hour (ARGS=…)
+	$(PY) -m tests.kernel $(ARGS)
 
 bench: packages $(VENV)/dev.stamp ## measure, and print the tables of the documentation
 	$(PY) -m tests.bench $(ARGS)
@@ -79,12 +85,15 @@ messages: packages $(VENV)/dev.stamp ## collect the texts for translation and co
 
 # --- What the others need ---
 
-.PHONY: packages packages-demo venv requirements
+.PHONY: packages packages-demo packages-kernel venv requirements
 packages: ## install the Debian packages that the tests need, as root; otherwise name them (INSTALL=0)
 	@$(PYTHON) -m deploy.demo.packages test
 
 packages-demo:
 	@$(PYTHON) -m deploy.demo.packages demo
+
+packages-kernel:
+	@$(PYTHON) -m deploy.demo.packages kernel
 
 venv: $(VENV)/dev.stamp ## make .venv with everything for development
 

@@ -60,11 +60,13 @@ PACKAGES: dict[str, dict[str, Callable[[], bool]]] = {
         "shellcheck": _program("shellcheck"),
         "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     },
+    "kernel": {"qemu-system-x86": _program("qemu-system-x86_64")},
 }
 WITHOUT = {
     "venv": "Without it there can be no virtual environment.",
     "demo": "The demo goes on without a wg0.",
     "test": "The tests that need them are skipped, or fail where CI is set.",
+    "kernel": "Without it there is no machine to emulate.",
 }
 
 
@@ -79,7 +81,7 @@ def main() -> int:
         missing = _missing(purpose)
     if missing:
         _say(f"Not installed: {', '.join(missing)}. {WITHOUT[purpose]} As root: {' '.join(command)}")
-    return int(bool(missing) and purpose == "venv")
+    return int(bool(missing) and purpose in {"venv", "kernel"})
 
 
 def _missing(purpose: str) -> list[str]:

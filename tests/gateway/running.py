@@ -81,14 +81,15 @@ class RunningGateway:
 
         The longer that takes the less often it looks: each look starts processes, which the gateway would wait for.
         """
-        started = time.monotonic()
+        started = looked = time.monotonic()
         while not holds():
-            waited = time.monotonic() - started
+            waited, took = time.monotonic() - started, time.monotonic() - looked
             if waited > within:
                 raise AssertionError(
                     f"not within {within} s; the gateway said:\n{self.log.read_text()[-3000:]}"
                 )
-            time.sleep(min(max(0.005, waited / 50), 0.1))
+            time.sleep(max(0.005, min(waited / 50, 0.1), 2 * took))
+            looked = time.monotonic()
         return time.monotonic() - started
 
     def said(self, event: str) -> list[dict[str, Any]]:

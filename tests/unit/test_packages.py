@@ -74,5 +74,6 @@ def test_without_leave_to_install_the_line_is_named_and_the_demo_goes_on(
     )
 
 
-def test_without_venv_there_is_no_going_on(started) -> None:
-    assert started(Machine(), uid=1000, purpose="venv") == 1
+@pytest.mark.parametrize("purpose", ["venv", "kernel"])
+def test_without_what_all_else_rests_on_there_is_no_going_on(started, purpose) -> None:
+    assert started(Machine(), uid=1000, purpose=purpose) == 1
