@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.demo.netns import Namespace
-from peers.models import GatewayStatus, Interface
+from peers.models import Interface
 from tests import rows
 from tests.conftest import ROOT, Database
 from tests.consumption import cpu_seconds
@@ -42,7 +42,7 @@ def measure(fresh: Fresh, row: Row) -> None:
                 first[mode, version] = list(_first_pings(running, wg0, version, FIRST_PINGS))
                 what = "always on" if mode == "push" else "on demand"
                 row(
-                    "median ≤ always on + 10 ms, max < 100 ms",
+                    "" if mode == "push" else "median ≤ always on + 10 ms, max < 100 ms",
                     f"first packet → first reply, {what}, IPv{version}",
                     spread(first[mode, version]),
                 )
@@ -179,7 +179,6 @@ def flood(running: RunningGateway, wg0: Interface, kind: str, row: Row) -> dict[
     share = (cpu_seconds(running.process.pid) - used) / FLOOD_SECONDS
     lost, pings = pinging.lost()
     time.sleep(6)
-    told = GatewayStatus.objects.get()
     for each in (stays, comes):
         each.close()
     row("≤ 1 %; ≤ 50 ms", f"{sent:,} bogus initiations in {FLOOD_SECONDS} s, {kind}: a running ping; first pings meanwhile",
@@ -189,4 +188,4 @@ def flood(running: RunningGateway, wg0: Interface, kind: str, row: Row) -> dict[
         "the same: the gateway's share of a core; on the interface; told as a flood",
         f"{share:.0%}; {len(running.on())} of {len(known)}; {bool(running.said('handshake_flood'))}",
     )
-    return {"lost": lost / pings, "first": max(first), "share": share, "on": len(running.on()), "told": told}
+    return {"lost": lost / pings, "sent": sent, "on": len(running.on()), "known": len(known)}

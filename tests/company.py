@@ -71,11 +71,16 @@ def _reports(database, wg0: Interface) -> None:
 
 
 def _past(database, wg0: Interface) -> None:
+    most = int(database.sql("SELECT max(host) FROM peers_peer"))
+    for first in range(0, most + 1, 10 * AT_ONCE):  # every row of the audit has its triggers
+        database.sql(
+            f"""INSERT INTO peers_auditevent (at, actor_kind, actor_id, gateway, action, peer_id, interface_id, person_id, old,
+                    new, reason)
+                SELECT enrolled_at, 'person', owner_id, '', 'enrol', id, {wg0.pk}, owner_id, '{{}}', '{{}}', ''
+                FROM peers_peer WHERE host BETWEEN {first} AND {first + 10 * AT_ONCE - 1}"""
+        )
     database.sql(
-        f"""INSERT INTO peers_auditevent (at, actor_kind, actor_id, gateway, action, peer_id, interface_id, person_id, old, new,
-                reason)
-            SELECT enrolled_at, 'person', owner_id, '', 'enrol', id, {wg0.pk}, owner_id, '{{}}', '{{}}', '' FROM peers_peer;
-            INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)
+        """INSERT INTO peers_trafficsample (gateway_id, peer_id, at, rx_bytes, tx_bytes)
             SELECT gateway.id, peer_id, date_bin('15 min', now(), '2000-01-01') - q * interval '15 min', 1000 - q, 1000 - q
             FROM peers_peerstatus, peers_gatewaystatus gateway, generate_series(0, 3) q
             WHERE present AND latest_handshake > now() - interval '3 minutes'"""

@@ -129,8 +129,10 @@ class Loop:
         return True
 
     def _hear(self) -> None:
-        for payload in self.connection.heard():
-            self._note(payload)
+        if payloads := self.connection.heard():
+            for payload in payloads:
+                self._note(payload)
+            self.admission.forget(self._scope)
 
     def _hear_links(self) -> None:
         if self.links.changed(self.reconciler.name):
@@ -185,7 +187,6 @@ class Loop:
     def _partial_pass(self) -> None:
         scope, self._scope = self._scope, set()
         started = monotonic()
-        self.admission.forget(scope)
         if not self.reconciler.partial_pass(scope) and self.reconciler.interface.on_demand:
             # None of them is on, and whoever waits to be told so waits for a whole pass.
             self._full_pass_at = self._heartbeat_at = min(self._full_pass_at, max(started, self._soonest))

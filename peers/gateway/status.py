@@ -107,7 +107,9 @@ class Statuses:
         for peer in set(peers.values()) - on:
             if (was := self._written.get(peer)) is not None and (was.present or was.held or was.problem):
                 found[peer] = _absent(was, gone.get(was.public_key, at))
-        self._learn(Q(peer__in=[peer for peer in problems if peer not in self._written]))
+        strangers = [peer for peer in problems if peer not in self._written]
+        for first in range(0, len(strangers), AT_ONCE):
+            self._learn(Q(peer__in=strangers[first : first + AT_ONCE]))
         for peer, problem in problems.items():
             was = found.get(peer) or self._written.get(peer)
             found[peer] = replace(was or Reading(since=at), problem=problem[:200])

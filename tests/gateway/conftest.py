@@ -125,6 +125,26 @@ def running(run):
 
 
 @pytest.fixture
+def on_demand(wg0):
+    """Give the interface, on demand; its clients send nothing by themselves."""
+    wg0.mode, wg0.persistent_keepalive = "on_demand", 0
+    wg0.save(update_fields=["mode", "persistent_keepalive"])
+    return wg0
+
+
+@pytest.fixture
+def started(on_demand, run):
+    """Give a function that starts the gateway, and waits until it listens for handshakes."""
+
+    def watching(*flags, **environment):
+        made = run(*flags, **environment)
+        made.eventually(lambda: made.said("watching"))
+        return made
+
+    return watching
+
+
+@pytest.fixture
 def enrol(alice, wg0, namespace):
     """Give a function that enrols a device and brings it up as a real client; it returns the peer and the client."""
     clients = []

@@ -38,26 +38,6 @@ OUTSIDE = ip_address("198.51.100.77")  # the gateway's address as a stranger see
 
 
 @pytest.fixture
-def on_demand(wg0):
-    """Give the interface, on demand; its clients send nothing by themselves."""
-    wg0.mode, wg0.persistent_keepalive = "on_demand", 0
-    wg0.save(update_fields=["mode", "persistent_keepalive"])
-    return wg0
-
-
-@pytest.fixture
-def started(on_demand, run):
-    """Give a function that starts the gateway, and waits until it listens for handshakes."""
-
-    def watching(*flags, **environment):
-        made = run(*flags, **environment)
-        made.eventually(lambda: made.said("watching"))
-        return made
-
-    return watching
-
-
-@pytest.fixture
 def running(started):
     return started("--create")
 
@@ -300,6 +280,20 @@ def test_a_restart_with_peers_on_loses_no_packet_and_writes_nothing(started, cre
     assert not AuditEvent.objects.filter(action__in=["drift_repaired", "removed"]).exists()
 
 
+def test_after_a_crash_with_the_interface_only_who_was_cut_off_meanwhile_has_a_receipt(running, enrol):
+    found = [enrol() for _ in range(2)]
+    for _, client in found:
+        running.eventually(lambda client=client: client.ping(INSIDE, timeout=1).received)
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
+    (revoked, _), (stays, _) = found
+    running.stop()  # and with it the wireguard-go that it started
+    revoke(revoked)
+    running.start()
+    running.eventually(lambda: state(stays) == State.IDLE)
+    running.eventually(lambda: state(revoked) == State.REVOKED)
+    assert AuditEvent.objects.get(action="removed").peer == revoked
+
+
 def test_what_was_on_is_put_back_when_the_interface_is_made_anew(running, namespace, enrol):
     peer, client = enrol()
     assert client.ping(INSIDE, timeout=1).received
@@ -402,6 +396,7 @@ def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(star
     jump.write_text("+20m")
     running.eventually(lambda: running.on() == {key_of(used)})
     running.eventually(lambda: state(idle) == State.IDLE)
+    assert GatewayStatus.objects.get().unexplained == 0
     assert not AuditEvent.objects.filter(action__in=["removed", "drift_repaired"]).exists()
     time.sleep(2)
     assert running.on() == {key_of(used)}

@@ -25,16 +25,20 @@ class Admission:
         self.reconciler = reconciler
         self.watch: Watch | None = None
         self.initiator = Initiator(reconciler.name)
+        self._counts: Counter[str] = Counter()
         self._away = False
 
     def attend(self) -> None:
         """Open, shut or move it, as a pass has just found the interface; raise CaptureError or WgError."""
         found = self.reconciler.memory.observed
-        if not self.reconciler.interface.on_demand or not self.reconciler.attachment.live:
+        if (
+            not self.reconciler.interface.on_demand or found.public_key is None
+        ):  # it is not, or there is no interface
             self.shut()
         elif self.watch is None or not self._is_at(self.watch):
             self.shut()
-            self.watch = Watch(Responder(wg.private_key(self.reconciler.name)), found.listen_port)
+            responder = Responder(wg.private_key(self.reconciler.name))
+            self.watch = Watch(responder, found.listen_port, self._counts)
             self._shield(found.listen_port)
             logger.info("watching", extra={"interface": self.reconciler.name, "port": found.listen_port})
 
@@ -82,16 +86,15 @@ class Admission:
         if not self.watch:
             return
         asked = self.watch.asked()
-        self.watch.counts["refused"] += len(asked.timestamps)
+        self._counts["refused"] += len(asked.timestamps)
         if asked.timestamps and not self._away:
             self._away = True
             logger.warning("handshakes_refused_database_away", extra={"interface": self.reconciler.name})
 
     def take_counts(self) -> Counter[str]:
         """Return how many handshakes came to what since the last call."""
-        if not self.watch:
-            return Counter()
-        counts, self.watch.counts = self.watch.counts, Counter()
+        counts = self._counts.copy()
+        self._counts.clear()
         return counts
 
     def forget(self, peers: Collection[str] | None = None) -> None:
@@ -115,8 +118,8 @@ class Admission:
         refusals.note(set(refused.values()))
         unknown = dict.fromkeys(asked.timestamps.keys() - known.keys())
         watch.refuse({**refused, **unknown})
-        watch.counts["admitted"] += len(new)
-        watch.counts["invalid"] += len(known) - len(newer)
+        self._counts["admitted"] += len(new)
+        self._counts["invalid"] += len(known) - len(newer)
 
     def _meet(self, watch: Watch, asked: Asked, new: Desired) -> None:
         """Have the handshakes go on with which those have come who are on now."""

@@ -12,24 +12,30 @@ HOPS = 64
 
 
 class Resender:
-    """Two raw sockets; a packet that cannot be sent is one whose client tries again, after WireGuard's five seconds."""
+    """A raw socket for each family that this host speaks; a packet that cannot be sent is one whose client tries again."""
 
     def __init__(self) -> None:
-        self._ipv4 = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
-        self._ipv6 = socket.socket(
-            socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
-        )
+        self._ipv4 = _raw(socket.AF_INET)
+        try:
+            self._ipv6: socket.socket | None = _raw(socket.AF_INET6)
+        except OSError:  # a kernel that was started without IPv6
+            self._ipv6 = None
 
     def send(self, packet: Packet, port: int) -> None:
         """Send it to its destination, an address of this host; raise OSError if that cannot be."""
         if len(packet.destination) == 4:
             self._ipv4.sendto(ipv4(packet, port), (socket.inet_ntop(socket.AF_INET, packet.destination), 0))
-        else:
+        elif self._ipv6:
             self._ipv6.sendto(ipv6(packet, port), (socket.inet_ntop(socket.AF_INET6, packet.destination), 0))
 
     def close(self) -> None:
         self._ipv4.close()
-        self._ipv6.close()
+        if self._ipv6:
+            self._ipv6.close()
+
+
+def _raw(family: int) -> socket.socket:
+    return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
 
 
 def ipv4(packet: Packet, port: int) -> bytes:

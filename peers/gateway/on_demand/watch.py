@@ -35,12 +35,11 @@ class Asked:
 
 
 class Watch:
-    """Listens at the port of the interface that ``responder`` answers for; ``counts`` grows by outcome until it is taken."""
+    """Listens at the port of the interface that ``responder`` answers for; adds to ``counts`` what packets come to."""
 
-    def __init__(self, responder: Responder, port: int) -> None:
-        self.responder, self.port = responder, port
+    def __init__(self, responder: Responder, port: int, counts: Counter[str]) -> None:
+        self.responder, self.port, self.counts = responder, port, counts
         self.limits, self.refused = Limits(), Refused()
-        self.counts: Counter[str] = Counter()
         self.flood = False
         self._seen: dict[str, bytes] = {}
         self._sent: set[bytes] = set()
