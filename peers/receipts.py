@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, Subquery, When
 from django.db.models.functions import JSONObject, Now
 
 from peers.models import AuditEvent, Peer, PeerStatus
@@ -82,7 +82,10 @@ def receipts(peer: Peer) -> list[Receipt]:
     """Return what each gateway that had the peer says of its latest end, by the gateway's name; none while it may be on."""
     if Peer.objects.filter(pk=peer.pk).entitled(Now()).exists():
         return []
+    restored = AuditEvent.objects.filter(peer=peer, action="restore").aggregate(at=Max("at"))["at"]
     told = AuditEvent.objects.filter(peer=peer, action=REMOVED).order_by("gateway", "-at", "-pk")
+    if restored:  # what was before that ended then, and on demand nothing need follow
+        told = told.filter(at__gt=restored)
     latest = told.distinct("gateway").values_list("gateway", "at", "new", cause())
     on = set(PeerStatus.objects.filter(peer=peer, present=True).values_list("gateway", flat=True))
     found = [receipt(*row) for row in latest if row[0] not in on]

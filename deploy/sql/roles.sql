@@ -30,6 +30,7 @@ REVOKE INSERT, UPDATE, DELETE ON
     peers_trafficsample, peers_barredkey, peers_handshaketimestamp, peers_refusedhandshake
     FROM latchkey_web;
 GRANT UPDATE (told_at) ON peers_refusedhandshake TO latchkey_web;
+REVOKE SELECT ON peers_handshaketimestamp FROM latchkey_web;
 REVOKE UPDATE ON peers_freednumber FROM latchkey_web;
 GRANT UPDATE (id) ON peers_freednumber TO latchkey_web; -- which FOR UPDATE takes
 GRANT EXECUTE ON FUNCTION latchkey_take_number, latchkey_addresses, latchkey_admit TO latchkey_web;
@@ -64,7 +65,8 @@ GRANT SELECT (id, peer_id, public_key, retired_at) ON peers_peerkey TO latchkey_
 GRANT SELECT (id, is_active, signed_in_at, lease_limit, access_ended_at, groups_claim) ON portal_user TO latchkey_gateway;
 GRANT UPDATE (public_key) ON peers_interface TO latchkey_gateway;
 GRANT INSERT, UPDATE ON peers_peerstatus, peers_gatewaystatus TO latchkey_gateway;
-GRANT SELECT, INSERT ON peers_handshaketimestamp, peers_refusedhandshake TO latchkey_gateway;
+GRANT SELECT, INSERT ON peers_handshaketimestamp TO latchkey_gateway;
+GRANT SELECT, INSERT (peer_id, count, first_at, latest_at) ON peers_refusedhandshake TO latchkey_gateway;
 GRANT UPDATE (tai64n, seen_at) ON peers_handshaketimestamp TO latchkey_gateway;
 GRANT UPDATE (count, first_at, latest_at) ON peers_refusedhandshake TO latchkey_gateway;
 GRANT SELECT, INSERT, DELETE ON peers_trafficsample TO latchkey_gateway;

@@ -78,14 +78,14 @@ class Loop:
         """Do all that is due now."""
         self._hear_links()
         try:
+            self._expire()
             if self._connected or self._connect():
                 self._hear()
-                self.admission.let_in()
+                self._let_in()
                 self._passes()
             else:
                 self._without_database()
-            if monotonic() >= self._expire_at:
-                self._scope |= self.reconciler.expire()
+            self._expire()
         except AWAY as error:
             self._lost(error)
         except (WgError, LinkError, CaptureError) as error:
@@ -97,6 +97,18 @@ class Loop:
         except Exception:
             logger.exception("step_failed", extra={"interface": self.reconciler.name})
             self._lost("an unexpected error")
+
+    def _expire(self) -> None:
+        if monotonic() >= self._expire_at:
+            self._scope |= self.reconciler.expire()
+
+    def _let_in(self) -> None:
+        """Let in who asks; that one of them cannot be put on must keep nobody else waiting, and no deadline."""
+        try:
+            self.admission.let_in()
+        except (WgError, LinkError) as error:
+            logger.warning("not_let_in", extra={"interface": self.reconciler.name, "error": str(error)})
+            self._full_pass_at = min(self._full_pass_at, monotonic() + FULL_PASS_EVERY[0])
 
     def _without_database(self) -> None:
         self.admission.refuse()
@@ -122,6 +134,7 @@ class Loop:
             self._back_off()
             return False
         self.reconciler.begin()
+        self.admission.forget()  # nobody told us what changed meanwhile
         self._connected, self._retry_after, self._full_pass_at = True, RETRY_AFTER[0], 0.0
         logger.info(
             "connected", extra={"interface": self.reconciler.name, "gateway": self.reconciler.gateway}
@@ -187,8 +200,9 @@ class Loop:
     def _partial_pass(self) -> None:
         scope, self._scope = self._scope, set()
         started = monotonic()
-        if not self.reconciler.partial_pass(scope) and self.reconciler.interface.on_demand:
-            # None of them is on, and whoever waits to be told so waits for a whole pass.
+        if self.reconciler.partial_pass(
+            scope
+        ):  # somebody may wait to be told so, and that takes a whole pass
             self._full_pass_at = self._heartbeat_at = min(self._full_pass_at, max(started, self._soonest))
         self._scope_at = monotonic() + max(PAUSE, (monotonic() - started) / 4)
 

@@ -1,5 +1,6 @@
 """What a gateway keeps between its passes, and what one pass came to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +24,28 @@ class Memory:
     applied: dict[str, PeerSettings] = field(default_factory=dict)
     observed: Observed = NOTHING
     shown: tuple[str, ...] = ()
+
+    def want(self, peers: dict[str, Wanted], at: datetime) -> None:
+        """Want these from now on, and note whose time was over by ``at`` of those that are wanted no more."""
+        over = {
+            key: Ended(until)
+            for key in self.wanted.keys() - peers.keys()
+            if (until := self.wanted[key].until) and until <= at
+        }
+        self.ended = over | self.ended
+        self.wanted = peers
+        self.deadline = min((wanted.until for wanted in peers.values() if wanted.until), default=None)
+
+    def due(self, at: datetime) -> dict[str, Wanted]:
+        """Return the wanted whose time is over; nearly always none, which costs nothing: it is asked at every packet."""
+        if self.deadline is None or at < self.deadline:
+            return {}
+        return {key: wanted for key, wanted in self.wanted.items() if wanted.until and wanted.until <= at}
+
+    def note_gone(self, due: Mapping[str, Wanted], at: datetime) -> None:
+        """Note those of ``due`` that were read back as gone by ``at``: the database may be away for long."""
+        gone = due.keys() - self.observed.peers
+        self.ended |= {key: Ended(until, at) for key in gone if (until := due[key].until)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from peers.gateway.gather import Desired, Wanted
 from peers.gateway.memory import Memory, Outcome
 from peers.gateway.on_demand.presence import Presence
 from peers.gateway.record import Record
-from peers.gateway.status import Ended, Reading
+from peers.gateway.status import Reading
 from peers.models import Interface
 from peers.wireguard import wg
 from peers.wireguard.state import Changes, Observed, ObservedPeer, lines
@@ -48,7 +48,9 @@ class Reconciler:
         self.interface.refresh_from_db()
         at = self._look_at_the_clock()
         observed = self._observe()
-        desired = self.presence.desired(self.interface, observed, self.memory.wanted.keys())
+        desired = self.presence.desired(
+            self.interface, observed, self.memory.wanted.keys() if self.attachment.live else set()
+        )
         idle = self.presence.idle(self.interface, desired, at)
         desired = desired.without(idle)
         extra = observed.peers.keys() - desired.peers.keys()
@@ -56,7 +58,7 @@ class Reconciler:
         expected = self._first_contact(extra, at).union(explained, idle)
         decision = self._decide(desired, observed.peers, expected, at, on_interface=len(observed.peers))
         self._want(dict(desired.peers))
-        known = self.record.statuses.on() | explained | idle | desired.ids
+        known = self.record.statuses.on() | explained | idle | desired.ids | self._sound_again()
         self._carry_out(decision, desired, observed, known, explained, at, idle=idle)
         self.take_over = False
         if self.attachment.trouble:
@@ -64,32 +66,53 @@ class Reconciler:
         return Outcome(decision, observed)
 
     def partial_pass(self, peers: Collection[str]) -> bool:
-        """Do the same for ``peers`` alone, against what the last pass read back; return whether that was about any of them."""
+        """Do the same for ``peers`` alone, against what the last pass read back.
+
+        Return whether one of them is barred and was not on: only a full pass says of such a peer that it is off.
+        """
         at = self._look_at_the_clock()
         desired = database.gather(self.interface, peers=peers)
-        known = database.keys_of(peers)
+        known, may = database.keys_of(peers), set(desired.ids.values())
+        repaired = self._repaired(desired.ids)
         if self.interface.on_demand:
-            known = {key: peer for key, peer in known.items() if key in self._loaded()}
+            loaded = self._loaded()
+            barred = {peer for key, peer in known.items() if key not in loaded} - may
+            known = {key: peer for key, peer in known.items() if key in loaded}
             desired = desired.only(known)
         found = {key: self.memory.observed.peers[key] for key in known if key in self.memory.observed.peers}
         explained = database.explained(self.interface, found.keys() - desired.peers.keys())
         decision = self._decide(desired, found, explained, at, on_interface=None)
         self._want(_without(self.memory.wanted, known) | desired.peers)
-        self._carry_out(decision, desired, self.memory.observed, known | desired.ids, explained, at)
-        return bool(known)
+        known = known | desired.ids | repaired
+        self._carry_out(decision, desired, self.memory.observed, known, explained, at)
+        return self.interface.on_demand and bool(barred)
 
     def put_on(self, desired: Desired, then: Callable[[], None]) -> None:
         """Put those of ``desired`` on that are not, and call ``then`` before anything is written down: somebody waits."""
         new = desired.without(self.memory.observed.peers)
         if not (new.peers or new.problems):
             return
-        self.memory.wanted.update(new.peers)
-        self.memory.deadline = _first([self.memory.deadline, *(one.until for one in new.peers.values())])
+        wanted = self.memory.wanted
+        self._want(wanted | new.peers)
         decision = Decision(
             Changes(new.settings, {}, frozenset()), frozenset(), self.record.brake, whole=False
         )
         before, at = self.memory.observed, self.clock.now()
-        self._carry_out(decision, new, before, new.ids, {}, at, then=then)
+        try:
+            self._carry_out(decision, new, before, new.ids, {}, at, then=then)
+        except wg.WgError:
+            self._want(wanted)  # or every pass would try what has just failed, and do nothing else
+            raise
+
+    def _repaired(self, sound: Mapping[str, str]) -> dict[str, str]:
+        """Return those keys, with their peers, whose row had been put aside, and is sound now."""
+        put_aside = self.record.statuses.put_aside()
+        return {key: peer for key, peer in sound.items() if peer in put_aside}
+
+    def _sound_again(self) -> dict[str, str]:
+        """Return the same of whoever is not on: on demand a full pass does not look at them."""
+        put_aside = self.record.statuses.put_aside() if self.interface.on_demand else ()
+        return database.gather(self.interface, peers=put_aside).ids if put_aside else {}
 
     def _loaded(self) -> set[str]:
         """Return the keys that are on, as last read or written down, or are to be put back."""
@@ -110,32 +133,18 @@ class Reconciler:
 
     def expire(self) -> set[str]:
         """Take off the peers whose time is over, without asking the database; return them."""
-        due = {key: wanted for key, wanted in self.memory.wanted.items() if self._is_due(wanted)}
-        if not due:
+        if not self.memory.deadline or not (due := self.memory.due(self.clock.now())):
             return set()
         self.memory.observed = self._act(Changes({}, {}, frozenset(due)), self.memory.observed, due.keys())
-        self._note_gone(due)
+        self.memory.note_gone(due, self.clock.latest())
         self._want(_without(self.memory.wanted, due))
         for key in due:
             self.memory.applied.pop(key, None)
         logger.info("expired", extra={"interface": self.name, "peers": len(due)})
         return {wanted.peer for wanted in due.values()}
 
-    def _note_gone(self, due: Mapping[str, Wanted]) -> None:
-        """Note when those that were due were read back as gone: the database may be away for long."""
-        gone = due.keys() - self.memory.observed.peers
-        at = self.clock.latest()
-        self.memory.ended |= {key: Ended(until, at) for key in gone if (until := due[key].until)}
-
     def _want(self, peers: dict[str, Wanted]) -> None:
-        over = {
-            key: Ended(until)
-            for key in self.memory.wanted.keys() - peers.keys()
-            if self._is_due(wanted := self.memory.wanted[key]) and (until := wanted.until)
-        }
-        self.memory.ended = over | self.memory.ended
-        self.memory.wanted = peers
-        self.memory.deadline = _first([wanted.until for wanted in peers.values()])
+        self.memory.want(peers, self.clock.now())
 
     def preview(self) -> Outcome:
         """Return what a full pass would decide, and write nothing anywhere."""
@@ -160,9 +169,6 @@ class Reconciler:
 
     def _observe(self) -> Observed:
         return self.attachment.observe(self.interface)
-
-    def _is_due(self, wanted: Wanted) -> bool:
-        return wanted.until is not None and wanted.until <= self.clock.now()
 
     def _first_contact(self, extra: AbstractSet[str], at: datetime) -> set[str]:
         """Leave alone what stood there before us; return the keys that the operator has us take over."""
@@ -291,7 +297,3 @@ def _without(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
     for key in keys:
         rest.pop(key, None)
     return rest
-
-
-def _first(ends: Iterable[datetime | None]) -> datetime | None:
-    return min((end for end in ends if end), default=None)

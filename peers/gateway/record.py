@@ -55,6 +55,11 @@ class Record:
     def brake(self) -> Brake:
         return Brake(self.row.unexplained, self.row.brake_at, self.row.released_at)
 
+    @property
+    def has_let_in(self) -> bool:
+        """Whether this interface was ever on demand here, and somebody came."""
+        return bool(self.row.handshakes_admitted)
+
     def first_contact(self, unknown: Collection[str], at: datetime) -> None:
         """Leave alone, and list, what stood on the interface before this gateway first saw it."""
         self.row.first_contact_at, self.row.left_alone = at, sorted(unknown)

@@ -77,6 +77,10 @@ class Statuses:
         """Return the keys that were last written as on the interface."""
         return {reading.public_key: peer for peer, reading in self._written.items() if reading.present}
 
+    def put_aside(self) -> set[str]:
+        """Return the peers of whose rows it was last written that they were put aside."""
+        return {peer for peer, reading in self._written.items() if reading.problem}
+
     def read(
         self,
         peers: Mapping[str, str],

@@ -9,7 +9,15 @@ from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterR
 from django.utils.translation import gettext as _
 
 from peers.audit import Actor, addresses, record
-from peers.models import GATEWAY_SILENT_AFTER, GatewayStatus, Peer, PeerStatus, ServiceAccount, TrafficSample
+from peers.models import (
+    GATEWAY_SILENT_AFTER,
+    GatewayStatus,
+    Interface,
+    Peer,
+    PeerStatus,
+    ServiceAccount,
+    TrafficSample,
+)
 from peers.models.interface import LONGEST
 from peers.services.locks import active
 from peers.services.refused import Expired, TtlMissing, TtlTooLong
@@ -52,24 +60,28 @@ def renew(*, actor: Actor, peer: Peer, ttl: timedelta | None, at: datetime) -> P
     return row
 
 
+# Whose use shows in its status: on demand, who is off was not used since.
+WATCHED = Q(present=True) | Q(peer__interface__mode=Interface.Mode.ON_DEMAND)
+
+
 def expire_unused(*, actor: Actor, at: datetime) -> int:
     """End the machines that nobody uses at ``at``, the database's time, and return how many that were.
 
     Those of an account with ``idle_after`` end after that long without a handshake, and every machine that came on the
     interface a day ago (LATCHKEY_FIRST_HANDSHAKE_WITHIN) and never made one. It is judged by what gateways which report
-    have read back since, and none is ended for what nobody could see.
+    have read back since, and none is ended for what nobody could see. On demand one that is off is not used: it would be on.
     """
     unused = _on(at).filter(_never_used(), since__lte=at - settings.LATCHKEY_FIRST_HANDSHAKE_WITHIN)
     return _expire(unused, NEVER_USED, actor, at) + _expire(_idle(at), IDLE, actor, at)
 
 
 def _on(at: datetime) -> QuerySet[PeerStatus]:
-    """Return what is read back of machines that are on, by gateways that report."""
+    """Return what is read back of machines that are on, or on demand were, by gateways that report."""
     reports = GatewayStatus.objects.filter(
         gateway=OuterRef("gateway"), interface=OuterRef("peer__interface"), attached=True,
         heartbeat_at__gt=at - GATEWAY_SILENT_AFTER,
     )  # fmt: skip
-    return PeerStatus.objects.filter(Exists(reports), present=True, peer__service_account__isnull=False)
+    return PeerStatus.objects.filter(WATCHED, Exists(reports), peer__service_account__isnull=False)
 
 
 def _never_used() -> Q:
@@ -94,7 +106,7 @@ def _expire(unused: QuerySet[PeerStatus], reason: str, actor: Actor, at: datetim
 
 def _to_end(unused: QuerySet[PeerStatus], at: datetime) -> QuerySet[Peer]:
     """Return the entitled peers of which no gateway says that they are used."""
-    used = PeerStatus.objects.filter(peer=OuterRef("pk"), present=True).exclude(pk__in=unused.values("pk"))
+    used = PeerStatus.objects.filter(WATCHED, peer=OuterRef("pk")).exclude(pk__in=unused.values("pk"))
     return Peer.objects.entitled(at).filter(~Exists(used), pk__in=unused.values("peer")).order_by("pk")
 
 

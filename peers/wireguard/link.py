@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from .wg import ENVIRONMENT, PATH, exists, interface_name
 
-__all__ = ["LinkError", "configure", "create", "delete", "exists", "homes", "is_userspace"]
+__all__ = ["LinkError", "addresses", "configure", "create", "delete", "exists", "is_userspace"]
 
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 
@@ -40,13 +40,13 @@ def create(name: str) -> subprocess.Popen[bytes] | None:
     return None
 
 
-def configure(name: str, addresses: Sequence[Interface], mtu: int) -> None:
-    """Give the interface those of ``addresses`` that it lacks, set its MTU and bring it up; write only what differs.
+def configure(name: str, wanted: Sequence[Interface], mtu: int) -> None:
+    """Give the interface those of the ``wanted`` addresses that it lacks, set its MTU and bring it up; write only what differs.
 
     Addresses beyond these stay: an operator may have put them there. Raise LinkError.
     """
     found = _link(interface_name(name))
-    for address in _lacking(addresses, found):
+    for address in _lacking(wanted, found):
         _ip("address", "add", str(address), "dev", name)
     if found["mtu"] != mtu:
         _ip("link", "set", "dev", name, "mtu", str(mtu))
@@ -59,7 +59,7 @@ def is_userspace(name: str) -> bool:
     return (SOCKETS / f"{interface_name(name)}.sock").exists()
 
 
-def homes() -> dict[str, set[str]]:
+def addresses() -> dict[str, set[str]]:
     """Return the names of the devices that have each address of this host."""
     found: dict[str, set[str]] = {}
     for device in json.loads(_ip("-json", "address", "show")):
@@ -78,9 +78,9 @@ def _link(name: str) -> dict[str, Any]:
     return found[0]
 
 
-def _lacking(addresses: Sequence[Interface], found: dict[str, Any]) -> Iterator[Interface]:
+def _lacking(wanted: Sequence[Interface], found: dict[str, Any]) -> Iterator[Interface]:
     there = {ip_interface(f"{info['local']}/{info['prefixlen']}") for info in found["addr_info"]}
-    return (address for address in addresses if address not in there)
+    return (address for address in wanted if address not in there)
 
 
 def _ip(*words: str) -> str:

@@ -10,8 +10,10 @@ import subprocess
 from .handshake import LENGTH
 from .wg import ENVIRONMENT, PATH, TIMEOUT
 
-RATE, BURST = 20, 100  # initiations a second of one address, or of one /64
-ALL, ALL_BURST = 500, 100  # of everybody; wireguard-go is under load from 128 at once
+RATE = 20  # initiations a second of one address, or of one /64
+BURST = 100
+ALL = 500  # of everybody
+ALL_BURST = 100  # wireguard-go is under load from 128 at once
 
 # What is sent again comes by the loopback, with the address that it came from first. A full set drops nothing.
 TABLE = """
@@ -33,7 +35,7 @@ table inet {name} {{
 
 
 class NftError(Exception):
-    """nft(8) failed; the message says why, in its last line."""
+    """nft(8) failed; the message says why, in the first line of its that names an error."""
 
 
 def limit_initiations(port: int) -> None:

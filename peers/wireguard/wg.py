@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from . import keys
 from .state import ALLOWED_IPS, Observed, PeerSettings, addresses, parse_dump
@@ -17,6 +18,8 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 TIMEOUT = 10  # seconds; 65,536 peers, the most that wireguard-go holds, take about 6
 REMOVED_AT_ONCE = 10_000  # argv, 2 MiB, has room for 25,875
+
+Address: TypeAlias = IPv4Address | IPv6Address
 
 NAME = re.compile(r"[a-zA-Z0-9_=+.][a-zA-Z0-9_=+.-]{0,14}")
 KEY_LIKE = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
@@ -79,10 +82,14 @@ def remove(interface: str, peer_keys: Iterable[str]) -> None:
         _wg("set", interface, *(word for key in some for word in ("peer", key, "remove")))
 
 
-def set_endpoint(interface: str, key: str, address: IPv4Address | IPv6Address, port: int) -> None:
-    """Say where a peer is that has not been heard; it is made where it is not on, so see to that first."""
-    host = f"[{address}]" if address.version == 6 else str(address)
-    _wg("set", interface, "peer", _key(key), "endpoint", f"{host}:{_sixteen_bits('port', port)}")
+def set_endpoints(interface: str, endpoints: Mapping[str, tuple[Address, int]]) -> None:
+    """Say by public key where peers are that were not heard; one is made where it is not on, so see to that first."""
+    words: list[str] = []
+    for key, (address, port) in endpoints.items():
+        host = f"[{address}]" if address.version == 6 else str(address)
+        words += ["peer", _key(key), "endpoint", f"{host}:{_sixteen_bits('port', port)}"]
+    if words:
+        _wg("set", interface, *words)
 
 
 def set_interface(

@@ -16,7 +16,6 @@ from peers.gateway.on_demand.capture import Capture
 from peers.models import (
     AuditEvent,
     GatewayStatus,
-    HandshakeTimestamp,
     Interface,
     Peer,
     PeerStatus,
@@ -31,7 +30,7 @@ from tests.conftest import ROOT
 from tests.gateway.acting import database_away, database_back, key_of, revoke, state
 from tests.gateway.conftest import INSIDE, require
 from tests.gateway.running import Pinging, RunningGateway, configuration_of, last_reply
-from tests.initiator import forged, initiation, tai64n
+from tests.initiator import bogus, forged, initiation, tai64n
 
 PORT = 51820
 OUTSIDE = ip_address("198.51.100.77")  # the gateway's address as a stranger sees it
@@ -126,12 +125,12 @@ def test_a_replay_puts_nobody_on_neither_after_a_taking_off_nor_at_another_gatew
     assert running.on() == set()
 
 
-def test_a_known_key_without_its_private_half_puts_nobody_on(running, alice, on_demand, stranger):
+def test_a_known_key_without_its_private_half_puts_nobody_on(running, alice, on_demand, stranger, database):
     peer = rows.peer(alice, on_demand)
     stranger(forged(key_of(peer), on_demand.public_key, tai64n()))
     running.eventually(lambda: counts() == {"invalid": 1}, 8)
     assert running.on() == set()
-    assert not HandshakeTimestamp.objects.exists()
+    assert database.sql("SELECT count(*) FROM peers_handshaketimestamp") == "0"
 
 
 def test_a_real_handshake_that_anybody_sends_on_is_one(running, alice, on_demand, stranger):
@@ -143,13 +142,13 @@ def test_a_real_handshake_that_anybody_sends_on_is_one(running, alice, on_demand
 
 
 def test_a_timestamp_that_is_not_later_than_the_last_is_refused_as_wireguard_does(
-    running, alice, on_demand, stranger
+    running, alice, on_demand, stranger, database
 ):
     private_key, now = keys.generate_private_key(), time.time()
     peer = rows.peer(alice, on_demand, public_key=keys.public_key_of(private_key))
     services.suspend(actor=services.Actor(user=alice), peer=peer, at=timezone.now(), reason="x")
     stranger(initiation(private_key, on_demand.public_key, tai64n(now)))
-    running.eventually(HandshakeTimestamp.objects.exists)
+    running.eventually(lambda: database.sql("SELECT count(*) FROM peers_handshaketimestamp") == "1")
     services.restore(actor=services.Actor(user=alice), peer=peer)
     stranger(initiation(private_key, on_demand.public_key, tai64n(now - 1)))
     running.eventually(lambda: counts().get("invalid") == 1, 8)
@@ -376,7 +375,17 @@ def test_where_the_address_is_on_another_device_the_interface_begins_the_handsha
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
-def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(started, create, enrol, tmp_path):
+def _sent(stranger, owner, wg0):
+    """Have a new device send its first packet and nothing more; return its private key."""
+    private_key = keys.generate_private_key()
+    rows.peer(owner, wg0, public_key=keys.public_key_of(private_key))
+    stranger(initiation(private_key, str(wg0.public_key), tai64n()))
+    return private_key
+
+
+def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(
+    started, create, enrol, tmp_path, stranger, alice, on_demand
+):
     """The gateway's own time goes on by twenty minutes at once, that of WireGuard and of its clients does not."""
     require(FAKETIME, "needs libfaketime: Debian's package libfaketime")
     create("wg0")
@@ -388,26 +397,88 @@ def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(star
     )  # fmt: skip
     used, client = enrol()
     idle, other = enrol()
+    many = [_sent(stranger, alice, on_demand) for _ in range(8)]
     assert client.ping(INSIDE, timeout=1).received
     running.eventually(lambda: other.ping(INSIDE, timeout=1).received)
-    running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2 + len(many))
+    private_key, unseen = many[0], tai64n(time.time())
     pinging = Pinging(client, INSIDE)
-    time.sleep(5)  # so that passes have seen both
+    time.sleep(8)  # so that passes have seen all, and more than a packet may be on its way
     jump.write_text("+20m")
     running.eventually(lambda: running.on() == {key_of(used)})
     running.eventually(lambda: state(idle) == State.IDLE)
-    assert GatewayStatus.objects.get().unexplained == 0
+    assert (GatewayStatus.objects.get().unexplained, GatewayStatus.objects.get().brake_at) == (0, None)
     assert not AuditEvent.objects.filter(action__in=["removed", "drift_repaired"]).exists()
+    stranger(initiation(private_key, on_demand.public_key, unseen))
     time.sleep(2)
-    assert running.on() == {key_of(used)}
+    assert running.on() == {key_of(used)}, "what was sent before the taking off is behind it, seen or not"
     assert pinging.lost()[0] == 0
+    stranger(initiation(private_key, on_demand.public_key, tai64n()))
+    running.eventually(lambda: keys.public_key_of(private_key) in running.on())
 
 
-def test_one_source_that_floods_is_kept_from_wireguard_while_the_gateway_watches(running, namespace):
-    shown = namespace.run("nft", "list", "table", "inet", "latchkey_51820").stdout
-    assert "limit rate over 20/second" in shown
+def test_one_source_that_floods_is_kept_from_wireguard_while_the_gateway_watches(
+    running, namespace, stranger, on_demand, enrol
+):
+    packet = bogus(on_demand.public_key)
+    for _ in range(3000):
+        stranger(packet)
+    running.eventually(lambda: running.said("handshake_flood"))
+    before = running.namespace.run("nft", "list", "set", "inet", "latchkey_51820", "ipv4").stdout
+    assert "limit rate over 20/second" in before.partition("elements")[2], "its source is counted"
+    _, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received, "others need not wait for it"
+    running.eventually(lambda: running.said("handshake_flood_over"))
     running.stop()
     assert namespace.run("nft", "list", "ruleset").stdout == ""
+
+
+@pytest.mark.parametrize("limit", ["limit rate over 20/second", "limit rate over 500/second"])
+def test_the_limits_drop_what_is_beyond_them_and_not_what_is_sent_again(
+    running, namespace, stranger, on_demand, limit
+):
+    """Counted behind them, where WireGuard is: with one limit taken out, the other is seen to work."""
+    table = namespace.run("nft", "list", "table", "inet", "latchkey_51820").stdout
+    others = [line for line in table.splitlines() if "limit rate" in line and limit not in line]
+    for line in others:
+        table = table.replace(line, "")
+    behind = (
+        "table inet behind { chain input { type filter hook input priority 0; udp dport 51820 counter; }; }"
+    )
+    namespace.run("nft", "-f", "-", input=f"delete table inet latchkey_51820\n{table}\n{behind}")
+    packet = bogus(on_demand.public_key)
+    for _ in range(1000):
+        stranger(packet)
+    counted = int(
+        namespace.run("nft", "list", "table", "inet", "behind").stdout.split("packets ")[1].split()[0]
+    )
+    print(f"{counted} of 1000 came through")
+    assert 90 <= counted < 900
+
+
+def test_what_a_killed_gateway_left_of_its_limits_goes_when_the_interface_is_no_longer_on_demand(
+    running, namespace, enrol, on_demand
+):
+    _, client = enrol()
+    assert client.ping(INSIDE, timeout=1).received
+    running.eventually(lambda: counts() == {"admitted": 1}, 8)
+    running.kill()
+    assert "latchkey_51820" in namespace.run("nft", "list", "ruleset").stdout
+    on_demand.mode = "push"
+    on_demand.save(update_fields=["mode"])
+    running.start()
+    running.eventually(lambda: namespace.run("nft", "list", "ruleset").stdout == "")
+
+
+def test_a_row_that_was_put_aside_is_no_longer_once_it_is_repaired(running, enrol, database):
+    peer, client = enrol()
+    host = peer.host
+    database.sql(f"UPDATE peers_peer SET host = 1000000 WHERE id = '{peer.pk}'")
+    assert client.ping(INSIDE, timeout=1).received == 0
+    running.eventually(lambda: state(peer) == State.INVALID)
+    database.sql(f"UPDATE peers_peer SET host = {host} WHERE id = '{peer.pk}'")
+    running.eventually(lambda: state(peer) == State.IDLE)
+    assert running.on() == set()
 
 
 def test_where_there_is_no_nft_the_gateway_watches_all_the_same(started, namespace, tmp_path, enrol):

@@ -38,7 +38,7 @@ TABLES = {
     "peers_enrollink": ({"SELECT": "*", "INSERT": "*", "UPDATE": "peer_id used_at", "DELETE": "*"}, NOTHING),
     "peers_freednumber": ({"SELECT": "*", "INSERT": "*", "UPDATE": "id", "DELETE": "*"}, NOTHING),
     "peers_gatewaystatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
-    "peers_handshaketimestamp": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "seen_at tai64n"}),
+    "peers_handshaketimestamp": (NOTHING, {"SELECT": "*", "INSERT": "*", "UPDATE": "seen_at tai64n"}),
     "peers_interface": (
         {
             "SELECT": "*",
@@ -64,7 +64,7 @@ TABLES = {
     "peers_peerstatus": (READ, {"SELECT": "*", "INSERT": "*", "UPDATE": "*"}),
     "peers_refusedhandshake": (
         {"SELECT": "*", "UPDATE": "told_at"},
-        {"SELECT": "*", "INSERT": "*", "UPDATE": "count first_at latest_at"},
+        {"SELECT": "*", "INSERT": "count first_at latest_at peer_id", "UPDATE": "count first_at latest_at"},
     ),
     "peers_sealedevent": ({"SELECT": "*", "INSERT": "*"}, NOTHING),
     "peers_serviceaccount": (

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from peers.gateway.gather import Wanted
+from peers.gateway.memory import Memory
 from peers.gateway.on_demand.activity import EVERY, Activity
 from peers.gateway.on_demand.capture import Packet, parse_ipv4, parse_ipv6
 from peers.gateway.on_demand.limits import (
@@ -56,7 +58,7 @@ def read(limits, first, at, each=0.001):
     for source in range(first, first + 10_000):
         if limits.allow(source.to_bytes(4, "big"), at):
             found += 1
-            limits.spend(each)
+            limits.spend(source.to_bytes(4, "big"), each)
     return found
 
 
@@ -66,6 +68,7 @@ def test_all_sources_together_have_a_share_of_a_core():
     assert read(limits, 10_000, 101) == pytest.approx(SHARE / 0.001, abs=1)
     assert read(limits, 20_000, 102, 0.5) == 1, "what one took too much, the next do without"
     assert read(limits, 30_000, 103) == 0
+    assert read(limits, 40_000, 104 + AT_ONCE / SHARE) > 0, "but not for long, however much that was"
 
 
 def test_who_is_refused_as_one_of_too_many_of_a_source_takes_nothing_from_all():
@@ -82,6 +85,14 @@ def test_who_has_proved_to_be_somebody_is_not_kept_away_by_a_flood_from_everywhe
     read(limits, 0, 100)
     assert not limits.allow(OTHER, 100)
     assert allowed(limits, ONE, 100) == SOURCE_BURST - 1, "and may do no more than any source"
+
+
+def test_what_it_takes_to_read_those_is_not_taken_from_strangers():
+    limits = Limits()
+    assert limits.allow(ONE, 100)
+    limits.trust(ONE)
+    limits.spend(ONE, 100.0)
+    assert limits.allow(OTHER, 100)
 
 
 def test_sources_are_remembered_in_bounds():
@@ -217,3 +228,13 @@ def test_options_of_either_family_are_stepped_over_and_fragments_are_not_for_us(
     assert parse_ipv4(fragment + datagram, PORT, "eth0") is None
     six = struct.pack("!IHBB", 6 << 28, 8 + len(datagram), 60, 64) + bytes(32) + bytes([17, 0]) + bytes(6)
     assert parse_ipv6(six + datagram, PORT, "eth0").payload == PAYLOAD
+
+
+def test_a_deadline_is_looked_for_only_once_it_has_come():
+    memory = Memory()
+    wanted = {key: Wanted(key, SETTINGS, until) for key, until in {"a": SHAKEN, "b": None}.items()}
+    memory.want(wanted, SHAKEN - timedelta(seconds=9))
+    assert memory.due(SHAKEN - timedelta(seconds=1)) == {}
+    assert set(memory.due(SHAKEN)) == {"a"}
+    memory.want({}, SHAKEN)
+    assert memory.due(SHAKEN + timedelta(days=1)) == {}

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from peers.gateway.clock import monotonic
-from peers.gateway.gather import Desired, gather_asking
+from peers.gateway.gather import gather_asking
 from peers.gateway.on_demand import refusals, timestamps
 from peers.gateway.on_demand.initiate import Initiator
 from peers.gateway.on_demand.watch import Asked, Watch
@@ -26,15 +26,14 @@ class Admission:
         self.watch: Watch | None = None
         self.initiator = Initiator(reconciler.name)
         self._counts: Counter[str] = Counter()
-        self._away = False
+        self._away = self._lifted = False
 
     def attend(self) -> None:
         """Open, shut or move it, as a pass has just found the interface; raise CaptureError or WgError."""
         found = self.reconciler.memory.observed
-        if (
-            not self.reconciler.interface.on_demand or found.public_key is None
-        ):  # it is not, or there is no interface
+        if not self.reconciler.interface.on_demand or found.public_key is None:  # None: there is no interface
             self.shut()
+            self._lift_what_was_left(found.listen_port)
         elif self.watch is None or not self._is_at(self.watch):
             self.shut()
             responder = Responder(wg.private_key(self.reconciler.name))
@@ -47,18 +46,23 @@ class Admission:
         return (watch.responder.public_key, watch.port) == (found.public_key, found.listen_port)
 
     def _shield(self, port: int) -> None:
-        """Keep one source's flood from WireGuard; that it cannot be is no reason not to watch."""
+        """Keep floods from WireGuard; that they cannot be is no reason not to watch."""
         try:
             nft.limit_initiations(port)
         except nft.NftError as error:
             logger.warning("initiations_not_limited", extra={"port": port, "error": str(error)})
 
+    def _lift_what_was_left(self, port: int) -> None:
+        """Take away, once, the limits of a gateway that was killed while the interface was on demand."""
+        if not self._lifted and self.reconciler.record.has_let_in:
+            _lift(port)
+        self._lifted = True
+
     def shut(self) -> None:
         if self.watch is None:
             return
         self.watch.close()
-        with suppress(nft.NftError):  # said when it was put there
-            nft.lift_limit(self.watch.port)
+        _lift(self.watch.port)
         self.watch = None
 
     def sockets(self) -> list[socket.socket]:
@@ -83,11 +87,16 @@ class Admission:
 
     def refuse(self) -> None:
         """Let nobody in: nobody can be asked who may. What comes meanwhile is not kept, its clients will try again."""
+        self.initiator.look(self.reconciler.memory.wanted, monotonic())
         if not self.watch:
             return
         asked = self.watch.asked()
-        self._counts["refused"] += len(asked.timestamps)
-        if asked.timestamps and not self._away:
+        on = asked.packets.keys() & self.reconciler.memory.observed.peers.keys()
+        if self.watch.flood:
+            self._go_on(self.watch, asked, on)
+        refused = len(asked.packets) - len(on)
+        self._counts["refused"] += refused
+        if refused and not self._away:
             self._away = True
             logger.warning("handshakes_refused_database_away", extra={"interface": self.reconciler.name})
 
@@ -109,11 +118,11 @@ class Admission:
         newer = {key for key, one in known.items() if one.newer}
         entitled = gather_asking(interface, newer)
         new = entitled.peers.keys() - self.reconciler.memory.observed.peers.keys()
-        self.reconciler.put_on(entitled, lambda: self._meet(watch, asked, entitled.only(new)))
+        self.reconciler.put_on(entitled, lambda: self._go_on(watch, asked, new))
         for key in entitled.peers:
             watch.limits.trust(asked.packets[key].source)
         if watch.flood:  # theirs may be among those that WireGuard was kept from; a second one does nothing
-            self._meet(watch, asked, entitled.without(new))
+            self._go_on(watch, asked, entitled.peers.keys() - new)
         refused = {key: known[key].peer for key in newer - entitled.peers.keys()}
         refusals.note(set(refused.values()))
         unknown = dict.fromkeys(asked.timestamps.keys() - known.keys())
@@ -121,12 +130,16 @@ class Admission:
         self._counts["admitted"] += len(new)
         self._counts["invalid"] += len(known) - len(newer)
 
-    def _meet(self, watch: Watch, asked: Asked, new: Desired) -> None:
-        """Have the handshakes go on with which those have come who are on now."""
-        at = monotonic()
-        for key, settings in new.settings.items():
-            packet = asked.packets[key]
-            if self.initiator.must(packet, at):
-                self.initiator.begin(key, settings, packet, at)
-            else:
-                watch.resend(packet)
+    def _go_on(self, watch: Watch, asked: Asked, keys: Collection[str]) -> None:
+        """Have the handshakes go on with which those have come who are on."""
+        at, wanted = monotonic(), self.reconciler.memory.wanted
+        packets = {key: asked.packets[key] for key in keys if key in wanted}
+        begun = {key: packet for key, packet in packets.items() if self.initiator.is_needed(packet, at)}
+        for key in packets.keys() - begun.keys():
+            watch.resend(packets[key])
+        self.initiator.begin(begun, {key: wanted[key].settings for key in begun}, at)
+
+
+def _lift(port: int) -> None:
+    with suppress(nft.NftError):  # where it cannot be lifted it could not be put there
+        nft.lift_limit(port)

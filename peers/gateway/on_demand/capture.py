@@ -24,14 +24,19 @@ OPTIONS = (0, 60)  # IPv6's hop-by-hop and destination options
 SNAP = 2048  # bytes
 
 Instruction = tuple[int, int, int, int]  # bpf's code, jump if true, jump if false, operand
-LOAD_BYTE, LOAD_HALF = 0x30, 0x28  # at a fixed offset; A
-LOAD_HALF_AT, LOAD_WORD_AT = 0x48, 0x40  # at X and an offset
-HEADER_LENGTH, SET_X, A_TO_X = (
-    0xB1,
-    0x01,
-    0x07,
-)  # the first: four times the lower half of the byte at an offset
-ADD, SHIFT_LEFT, JUMP, EQUALS, HAS_BIT, RETURN = 0x04, 0x64, 0x05, 0x15, 0x45, 0x06
+LOAD_BYTE = 0x30  # at a fixed offset, to A
+LOAD_HALF = 0x28
+LOAD_HALF_AT = 0x48  # at X and an offset
+LOAD_WORD_AT = 0x40
+HEADER_LENGTH = 0xB1  # to X: four times the lower half of the byte at an offset
+SET_X = 0x01
+A_TO_X = 0x07
+ADD = 0x04
+SHIFT_LEFT = 0x64
+JUMP = 0x05
+EQUALS = 0x15
+HAS_BIT = 0x45
+RETURN = 0x06
 
 
 class CaptureError(Exception):
@@ -95,6 +100,9 @@ def _opened(protocol: int, program: list[Instruction]) -> socket.socket:
     except OSError:
         made.close()
         raise
+    with suppress(BlockingIOError):
+        while True:  # what came before the filter did
+            made.recv(SNAP)
     return made
 
 

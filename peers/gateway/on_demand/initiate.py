@@ -17,13 +17,15 @@ from peers.wireguard.state import PeerSettings
 
 logger = logging.getLogger(__name__)
 
-LOOK_AFTER = 0.15  # seconds; a handshake that crosses the client's own stalls, and is tried again
+LOOK_AFTER = (
+    0.15  # seconds, doubled each time; a handshake that crosses the client's own stalls, and is tried again
+)
 TRIES = 4
 REMEMBERED = 10.0  # seconds, for which addresses are taken to stay where they are
 DISCARD = 9  # the port of RFC 863
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Begun:
     """A handshake that the interface began, to be looked at when it is ``due`` by the monotonic clock."""
 
@@ -38,38 +40,45 @@ class Initiator:
     def __init__(self, name: str) -> None:
         self.name = name
         self._begun: dict[str, Begun] = {}
-        self._homes: dict[str, set[str]] = {}
+        self._addresses: dict[str, set[str]] = {}
         self._asked_at = 0.0
 
-    def must(self, packet: Packet, at: float) -> bool:
-        """Return whether this packet's client is to be met so."""
+    def is_needed(self, packet: Packet, at: float) -> bool:
+        """Return whether WireGuard's answer to this packet would be lost if it were sent again; raise LinkError."""
         if not link.is_userspace(self.name):
             return False
-        if not self._homes or at - self._asked_at > REMEMBERED:
-            self._homes, self._asked_at = link.homes(), at
-        return self._homes.get(str(ip_address(packet.destination))) != {packet.device}
+        if not self._addresses or at - self._asked_at > REMEMBERED:
+            self._addresses, self._asked_at = link.addresses(), at
+        return self._addresses.get(str(ip_address(packet.destination))) != {packet.device}
 
-    def begin(self, key: str, settings: PeerSettings, packet: Packet, at: float, tries: int = TRIES) -> None:
-        """Begin a handshake with a peer that is on, at the address that its packet came from."""
-        wg.set_endpoint(self.name, key, ip_address(packet.source), packet.source_port)
-        _send_something(settings)
-        self._begun[key] = Begun(packet, tries - 1, at + LOOK_AFTER)
+    def begin(self, packets: Mapping[str, Packet], settings: Mapping[str, PeerSettings], at: float) -> None:
+        """Begin a handshake with each peer, all of which are on, at the address that its packet came from."""
+        self._begin({key: Begun(packet, 0, at) for key, packet in packets.items()}, settings, at)
+
+    def _begin(self, begun: Mapping[str, Begun], settings: Mapping[str, PeerSettings], at: float) -> None:
+        packets = {key: one.packet for key, one in begun.items()}
+        where = {key: (ip_address(packet.source), packet.source_port) for key, packet in packets.items()}
+        wg.set_endpoints(self.name, where)
+        for key, one in begun.items():
+            _send_something(settings[key])
+            self._begun[key] = Begun(one.packet, one.tries + 1, at + LOOK_AFTER * 2**one.tries)
 
     def look(self, wanted: Mapping[str, Wanted], at: float) -> None:
-        """Look at those that are due; put a peer on anew that is still ``wanted`` and has shaken no hands."""
+        """Look at those that are due; put peers on anew that are still ``wanted`` and have shaken no hands."""
         due = {key: begun for key, begun in self._begun.items() if begun.due <= at}
         if not due:
             return
+        self._begun = {key: begun for key, begun in self._begun.items() if key not in due}
         on = wg.show(self.name, due).peers
-        for key, begun in due.items():
-            del self._begun[key]
-            if begun.tries and key in wanted and key in on and on[key].latest_handshake is None:
-                self._again(key, wanted[key].settings, begun, at)
-
-    def _again(self, key: str, settings: PeerSettings, begun: Begun, at: float) -> None:
-        wg.remove(self.name, [key])
-        wg.add(self.name, {key: settings})
-        self.begin(key, settings, begun.packet, at, begun.tries)
+        again = {
+            key: begun for key, begun in due.items()
+            if begun.tries < TRIES and key in wanted and key in on and on[key].latest_handshake is None
+        }  # fmt: skip
+        if again:
+            settings = {key: wanted[key].settings for key in again}
+            wg.remove(self.name, again)
+            wg.add(self.name, settings)
+            self._begin(again, settings, at)
 
     def due(self) -> float:
         """Return when the first is to be looked at; 0 when none is under way."""

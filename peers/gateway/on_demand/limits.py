@@ -4,14 +4,12 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-SOURCE_RATE, SOURCE_BURST = (
-    20.0,
-    200.0,
-)  # initiations a second of one address: an office behind one has many devices
-SHARE, AT_ONCE = (
-    0.1,
-    0.5,
-)  # of a core, and seconds at once, for reading those of all: each takes 0.15 to 0.3 ms
+from peers.wireguard import nft
+
+SOURCE_RATE = float(nft.RATE)  # initiations a second of one address
+SOURCE_BURST = 200.0  # at once: an office behind one address has many devices
+SHARE = 0.1  # of a core, for reading what strangers send: each takes 0.15 to 0.3 ms
+AT_ONCE = 0.5  # seconds of it
 SOURCES = 10_000  # remembered
 REFUSED_FOR = 10.0  # seconds; WireGuard tries again every five
 REFUSED_KEYS = 1000  # remembered
@@ -61,9 +59,10 @@ class Limits:
         if (bucket := self._sources.pop(source[:8], None)) or (bucket := self._trusted.get(source[:8])):
             _remember(self._trusted, source[:8], bucket)
 
-    def spend(self, seconds: float) -> None:
-        """Take what it took to read one; after the last of it nothing is looked at until there is more."""
-        self._all.tokens -= seconds
+    def spend(self, source: bytes, seconds: float) -> None:
+        """Take what it took to read one of this address; after the last of it no stranger's is looked at until there is more."""
+        if source[:8] not in self._trusted:
+            self._all.tokens = max(-AT_ONCE, self._all.tokens - seconds)
 
 
 def _remember(buckets: OrderedDict[bytes, Bucket], source: bytes, bucket: Bucket) -> None:

@@ -35,8 +35,9 @@ class Presence:
             return {}
         idle = self._activity.idle(monotonic(), interface.idle_minutes) & desired.peers.keys()
         if idle:
+            timestamps.pass_over(
+                idle, at
+            )  # before the last look: it takes a while, and harms nobody who has come back
             idle = self._activity.still(idle, wg.show(interface.name, idle).peers)
-        if idle:
-            timestamps.pass_over(idle, at)
             logger.info("idle", extra={"interface": interface.name, "peers": len(idle)})
         return {key: desired.peers[key].peer for key in idle}

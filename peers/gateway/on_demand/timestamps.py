@@ -25,6 +25,11 @@ SELECT public_key, peer_id::text, EXISTS (SELECT FROM newer WHERE key_id = known
     set_config('synchronous_commit', 'off', true)
 FROM known
 """
+PUT_LATER = """
+UPDATE peers_handshaketimestamp last SET tai64n = passed.tai64n
+FROM unnest(%s::bigint[], %s::bytea[]) AS passed (key_id, tai64n)
+WHERE last.key_id = passed.key_id AND last.tai64n < passed.tai64n
+"""
 MARGIN = timedelta(seconds=5)  # a packet may be that long on its way
 SECONDS = 8  # bytes; four of nanoseconds follow
 
@@ -52,11 +57,11 @@ def pass_over(keys: Collection[str], at: datetime) -> None:
     By then nothing had come from them for minutes. The device's clock is taken to be as far off as it was when the last
     timestamp was seen.
     """
-    known = HandshakeTimestamp.objects.filter(key__public_key__in=keys)
-    rows = list(known.order_by("pk").select_for_update(of=("self",)))
-    for row in rows:
-        row.tai64n = max(bytes(row.tai64n), later(bytes(row.tai64n), at - row.seen_at - MARGIN))
-    HandshakeTimestamp.objects.bulk_update(rows, ["tai64n"], batch_size=1000)
+    known = HandshakeTimestamp.objects.filter(key__public_key__in=keys).order_by("pk")
+    rows = known.select_for_update(of=("self",)).values_list("pk", "tai64n", "seen_at")
+    passed = {pk: later(bytes(tai64n), at - seen_at - MARGIN) for pk, tai64n, seen_at in rows}
+    with connection.cursor() as cursor:
+        cursor.execute(PUT_LATER, [list(passed), list(passed.values())])
 
 
 def later(tai64n: bytes, by: timedelta) -> bytes:

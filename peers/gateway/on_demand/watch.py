@@ -1,6 +1,6 @@
 """From packets to who asks for their tunnel: the cheap refusals first, nothing of it with the database.
 
-One packet costs little and a flood must not cost more than a share of a core: a batch that is full is followed by a pause.
+One packet costs little and a flood must not cost more than a share of a core: during one a pause follows each batch.
 """
 
 import logging
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 1000  # packets of each family; mac1 of so many takes 10 to 20 ms
 SHARE = 0.35  # of a core at most, for telling handshakes from a flood
+LEAST_PAUSE = 0.01  # seconds: what a gateway's loop does besides is paid once for many packets
 FLOOD = 500  # packets a second that lead to nothing
 CALM_AFTER = 10.0  # seconds without such a second, and the flood is over
 REMEMBERED = 10_000  # keys' timestamps; the database has them all
@@ -63,9 +64,9 @@ class Watch:
             return asked
         for number, packet in enumerate(self._capture.packets(AT_ONCE), 1):  # noqa: B007 - how many there were
             self._take(packet, started, asked)
-        if number >= AT_ONCE:
+        if number >= AT_ONCE or self.flood:
             self.counts["dropped"] += self._capture.lost()
-            self._pause_until = started + (thread_time() - used) / SHARE
+            self._pause_until = started + max(LEAST_PAUSE, (thread_time() - used) / SHARE)
         self._judge(started)
         return asked
 
@@ -76,7 +77,7 @@ class Watch:
             self._count("invalid")
         elif not self.limits.allow(packet.source, at):
             self._count("dropped")
-        elif (found := self._read(packet.payload)) is None:
+        elif (found := self._read(packet)) is None:
             self._count("invalid")
         else:
             self._remember(found.public_key, found.timestamp)
@@ -85,10 +86,10 @@ class Watch:
                 return
             asked.timestamps[found.public_key], asked.packets[found.public_key] = found.timestamp, packet
 
-    def _read(self, payload: bytes) -> Initiation | None:
+    def _read(self, packet: Packet) -> Initiation | None:
         started = thread_time()
-        found = self.responder.read(payload, self._seen)
-        self.limits.spend(thread_time() - started)
+        found = self.responder.read(packet.payload, self._seen)
+        self.limits.spend(packet.source, thread_time() - started)
         return found
 
     def refuse(self, keys: Mapping[str, str | None]) -> None:
