@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="gatewaystatus",
             name="flood_at",
-            field=models.DateTimeField(help_text="Since when more come than are looked at.", null=True),
+            field=models.DateTimeField(help_text="Since when a flood of packets comes that lead to nothing.", null=True),
         ),
         migrations.AddField(
             model_name="gatewaystatus",

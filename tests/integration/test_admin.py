@@ -183,7 +183,7 @@ def test_an_interface_on_demand_shows_what_handshakes_came_to_each_of_its_gatewa
     page = admin.get(path).content.decode()
     assert fact(page, "Handshakes admitted") == ["41", "0"]
     assert fact(page, "Refused: not entitled, or unknown") == ["0", "7"]
-    assert page.count("More handshakes come than are looked at, since") == 1
+    assert page.count("A flood of handshakes that lead to nothing comes in, since") == 1
     assert "elsewhere" not in page
     assert "Handshakes" not in staff("view_interface").get(path).content.decode()
 

@@ -82,7 +82,7 @@ def test_a_gateway_that_is_flooded_is_named_in_the_title(admin, wg0, gateway):
     gateway(flood_at="now() - interval '5 min'")
     found = page(admin)
     assert title(found).startswith("1 gateway flooded · ")
-    assert "More handshakes come than are looked at, since" in text(found)
+    assert "A flood of handshakes that lead to nothing comes in, since" in text(found)
     assert "Established tunnels go on" in text(found)
 
 
