@@ -53,7 +53,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="gatewaystatus",
             name="flood_at",
-            field=models.DateTimeField(help_text="Since when a flood of packets comes that lead to nothing.", null=True),
+            field=models.DateTimeField(
+                help_text="Since when a flood of packets comes that lead to nothing.", null=True
+            ),
         ),
         migrations.AddField(
             model_name="gatewaystatus",

@@ -96,7 +96,9 @@ class GatewayStatus(models.Model):
     handshakes_dropped = models.BigIntegerField(
         default=0, db_default=0, help_text=_("More than are looked at: a flood, unread.")
     )
-    flood_at = models.DateTimeField(null=True, help_text=_("Since when a flood of packets comes that lead to nothing."))
+    flood_at = models.DateTimeField(
+        null=True, help_text=_("Since when a flood of packets comes that lead to nothing.")
+    )
 
     class Meta:
         constraints = [

@@ -279,13 +279,17 @@ def test_a_restart_with_peers_on_loses_no_packet_and_writes_nothing(started, cre
     assert not AuditEvent.objects.filter(action__in=["drift_repaired", "removed"]).exists()
 
 
-def test_after_a_crash_with_the_interface_only_who_was_cut_off_meanwhile_has_a_receipt(running, enrol):
+def test_after_a_crash_with_the_interface_only_who_was_cut_off_meanwhile_has_a_receipt(
+    running, enrol, namespace
+):
     found = [enrol() for _ in range(2)]
     for _, client in found:
         running.eventually(lambda client=client: client.ping(INSIDE, timeout=1).received)
     running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
     (revoked, _), (stays, _) = found
     running.stop()  # and with it the wireguard-go that it started
+    if namespace.call(wg.exists, "wg0"):  # the kernel's
+        namespace.call(link.delete, "wg0")
     revoke(revoked)
     running.start()
     running.eventually(lambda: state(stays) == State.IDLE)
