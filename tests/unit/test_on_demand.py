@@ -68,7 +68,8 @@ def test_all_sources_together_have_a_share_of_a_core():
     assert read(limits, 10_000, 101) == pytest.approx(SHARE / 0.001, abs=1)
     assert read(limits, 20_000, 102, 0.5) == 1, "what one took too much, the next do without"
     assert read(limits, 30_000, 103) == 0
-    assert read(limits, 40_000, 104 + AT_ONCE / SHARE) > 0, "but not for long, however much that was"
+    limits.spend(ONE, 1000.0)
+    assert read(limits, 40_000, 104 + 2 * AT_ONCE / SHARE) > 0, "but not for long, however much that was"
 
 
 def test_who_is_refused_as_one_of_too_many_of_a_source_takes_nothing_from_all():
