@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from django.utils import timezone
@@ -31,6 +32,7 @@ from tests.gateway.acting import database_away, database_back, key_of, revoke, s
 from tests.gateway.conftest import INSIDE, require
 from tests.gateway.running import Pinging, RunningGateway, configuration_of, last_reply
 from tests.initiator import bogus, forged, initiation, tai64n
+from tests.strangers import Strangers
 
 PORT = 51820
 OUTSIDE = ip_address("198.51.100.77")  # the gateway's address as a stranger sees it
@@ -493,3 +495,39 @@ def test_where_there_is_no_nft_the_gateway_watches_all_the_same(started, namespa
     assert running.said("initiations_not_limited")
     _, client = enrol()
     assert client.ping(INSIDE, timeout=1).received
+
+
+def test_who_cannot_be_put_on_keeps_no_deadline_waiting_and_nobody_else(
+    started, namespace, tmp_path, enrol, on_demand
+):
+    """As where wireguard-go holds all the peers that it can: then wg(8) fails."""
+    full = tmp_path / "full"
+    namespace.run("mount", "-t", "tmpfs", "tmpfs", "/usr/sbin")
+    shim = f'#!/bin/sh\n[ "$1" = addconf ] && [ -e {full} ] && exit 1\nexec /usr/bin/wg "$@"\n'
+    namespace.run("sh", "-c", "cat > /usr/sbin/wg && chmod 755 /usr/sbin/wg", input=shim)
+    running = started("--create")
+    expires_at = timezone.now() + timedelta(seconds=8)
+    peer, client = enrol(expires_at=expires_at)
+    assert client.ping(INSIDE, timeout=1).received
+    full.touch()
+    private_key = keys.generate_private_key()
+    rows.peer(peer.owner, on_demand, public_key=keys.public_key_of(private_key))
+    with Strangers(namespace, OUTSIDE) as strangers:
+        crowd = Thread(target=strangers.send, args=(_every(private_key, on_demand, 200), 0.05))
+        crowd.start()
+        last = last_reply(client, INSIDE, lambda: time.sleep(max(0, expires_at.timestamp() - time.time())))
+        crowd.join()
+    print(f"last reply {last:.3f} s after the deadline")
+    assert last <= 2
+    assert running.said("not_let_in")
+    full.unlink()
+    _, other = enrol()
+    assert other.ping(INSIDE, count=30, interval=0.25).received
+    assert GatewayStatus.objects.get().problem == ""
+
+
+def _every(private_key, wg0, times):
+    """Return an initiation for each time that is asked for, each later than the last."""
+    return (
+        initiation(private_key, str(wg0.public_key), tai64n(time.time() + number)) for number in range(times)
+    )

@@ -35,9 +35,8 @@ class Presence:
             return {}
         idle = self._activity.idle(monotonic(), interface.idle_minutes) & desired.peers.keys()
         if idle:
-            timestamps.pass_over(
-                idle, at
-            )  # before the last look: it takes a while, and harms nobody who has come back
+            # Before the last look: it takes a while, and harms nobody who has come back.
+            timestamps.pass_over(idle, at)
             idle = self._activity.still(idle, wg.show(interface.name, idle).peers)
             logger.info("idle", extra={"interface": interface.name, "peers": len(idle)})
         return {key: desired.peers[key].peer for key in idle}
