@@ -16,7 +16,7 @@ from peers.gateway.clock import monotonic
 from peers.gateway.connection import AWAY, Connection
 from peers.gateway.gather import forget
 from peers.gateway.links import Links
-from peers.gateway.memory import Memory
+from peers.gateway.memory import Memory, Outcome
 from peers.gateway.on_demand.admission import Admission
 from peers.gateway.on_demand.capture import CaptureError
 from peers.gateway.reconcile import Reconciler
@@ -185,8 +185,7 @@ class Loop:
         self._passes_made += 1
         if self._passes_made % FORGET_EVERY == 0:
             forget()
-        outcome = self.reconciler.full_pass()
-        self.admission.attend()
+        outcome = self._passed()
         self._well = True
         if not was_well:
             gc.freeze()  # what a full pass leaves behind stays: the collector need not walk it again
@@ -196,6 +195,17 @@ class Loop:
         self._soonest = monotonic() + max(SOON, took * 4)
         changes, cpu = bool(outcome.decision.changes), time.process_time() - used
         logger.debug("pass", extra={"changes": changes, "seconds": took, "cpu_seconds": cpu})
+
+    def _passed(self) -> Outcome:
+        """Make a full pass, and attend to who may come; also where the interface is not set up as wanted."""
+        try:
+            outcome = self.reconciler.full_pass()
+        except (WgError, LinkError) as error:
+            if error is self.reconciler.attachment.trouble:
+                self.admission.attend()
+            raise
+        self.admission.attend()
+        return outcome
 
     def _partial_pass(self) -> None:
         scope, self._scope = self._scope, set()

@@ -4,11 +4,12 @@ WireGuard answers a flood of initiations whose mac1 is right by asking everybody
 only five seconds later; and wireguard-go has no time for packets of its tunnels, or for wg(8), meanwhile.
 """
 
+import re
 import shutil
 import subprocess
 
 from .handshake import LENGTH
-from .wg import ENVIRONMENT, PATH, TIMEOUT
+from .wg import ENVIRONMENT, PATH, TIMEOUT, interface_name
 
 RATE = 20  # initiations a second of one address, or of one /64
 BURST = 100
@@ -38,22 +39,26 @@ class NftError(Exception):
     """nft(8) failed; the message says why, in the first line of its that names an error."""
 
 
-def limit_initiations(port: int) -> None:
-    """Put the limits at that port in the place of those that there are already, in one transaction; raise NftError."""
-    name = _name(port)
+def limit_initiations(interface: str, port: int) -> None:
+    """Put the limits of an interface in the place of those that there are already, in one transaction; raise NftError."""
+    name = _table(interface)
     table = TABLE.format(
         name=name, port=int(port), length=8 + LENGTH, rate=RATE, burst=BURST, all=ALL, all_burst=ALL_BURST
     )
     _nft(f"table inet {name}\ndelete table inet {name}\n{table}")
 
 
-def lift_limit(port: int) -> None:
-    """Take the limits at that port away; raise NftError."""
-    _nft(f"table inet {_name(port)}\ndelete table inet {_name(port)}\n")
+def lift_limits(interface: str) -> None:
+    """Take the limits of an interface away; raise NftError."""
+    name = _table(interface)
+    _nft(f"table inet {name}\ndelete table inet {name}\n")
 
 
-def _name(port: int) -> str:
-    return f"latchkey_{int(port)}"
+def _table(interface: str) -> str:
+    """Return the name of the interface's table; what nft takes in no name is written as its number."""
+    return "latchkey_" + re.sub(
+        r"[^a-zA-Z0-9]", lambda found: f"_{ord(found[0]):x}", interface_name(interface)
+    )
 
 
 def _nft(rules: str) -> None:

@@ -77,6 +77,16 @@ def test_a_fragment_is_none(outside, capture):
     assert list(capture.packets(100)) == [], "the kernel itself keeps it from us"
 
 
+@pytest.mark.parametrize("source", ["127.0.0.1", "224.0.0.1", "255.255.255.255", str(OURS[0])])
+def test_what_the_kernel_would_not_take_from_outside_is_not_heard_either(outside, capture, source):
+    """Sent again by the loopback it would be taken, and answered there."""
+    datagram = struct.pack("!HHHH", 40_000, PORT, 156, 0) + PACKET
+    with outside.call(socket.socket, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender:
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0)
+        sender.sendto(header + ip_address(source).packed + OURS[0].packed + datagram, (str(OURS[0]), 0))
+    assert heard(capture) == []
+
+
 @pytest.mark.long  # `make test-kernel` has a kernel that knows them
 def test_one_through_a_vlan_is_heard_once_and_without_its_tag(namespace, outside, capture):
     name = namespace.run("ip", "-o", "-4", "address").stdout.split("198.51.100.1")[0].split()[-2]

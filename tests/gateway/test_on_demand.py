@@ -407,7 +407,7 @@ def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(
     assert client.ping(INSIDE, timeout=1).received
     running.eventually(lambda: other.ping(INSIDE, timeout=1).received)
     running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2 + len(many))
-    private_key, unseen = many[0], tai64n(time.time())
+    private_key, unseen = many[0], tai64n(time.time() + 600)
     pinging = Pinging(client, INSIDE)
     time.sleep(8)  # so that passes have seen all, and more than a packet may be on its way
     jump.write_text("+20m")
@@ -419,7 +419,7 @@ def test_who_is_idle_leaves_and_comes_back_and_a_tunnel_in_use_is_never_cut(
     time.sleep(2)
     assert running.on() == {key_of(used)}, "what was sent before the taking off is behind it, seen or not"
     assert pinging.lost()[0] == 0
-    stranger(initiation(private_key, on_demand.public_key, tai64n()))
+    stranger(initiation(private_key, on_demand.public_key, tai64n(time.time() + 1300)))
     running.eventually(lambda: keys.public_key_of(private_key) in running.on())
 
 
@@ -430,7 +430,7 @@ def test_one_source_that_floods_is_kept_from_wireguard_while_the_gateway_watches
     for _ in range(3000):
         stranger(packet)
     running.eventually(lambda: running.said("handshake_flood"))
-    before = running.namespace.run("nft", "list", "set", "inet", "latchkey_51820", "ipv4").stdout
+    before = running.namespace.run("nft", "list", "set", "inet", "latchkey_wg0", "ipv4").stdout
     assert "limit rate over 20/second" in before.partition("elements")[2], "its source is counted"
     _, client = enrol()
     assert client.ping(INSIDE, timeout=1).received, "others need not wait for it"
@@ -444,14 +444,14 @@ def test_the_limits_drop_what_is_beyond_them_and_not_what_is_sent_again(
     running, namespace, stranger, on_demand, limit
 ):
     """Counted behind them, where WireGuard is: with one limit taken out, the other is seen to work."""
-    table = namespace.run("nft", "list", "table", "inet", "latchkey_51820").stdout
+    table = namespace.run("nft", "list", "table", "inet", "latchkey_wg0").stdout
     others = [line for line in table.splitlines() if "limit rate" in line and limit not in line]
     for line in others:
         table = table.replace(line, "")
     behind = (
         "table inet behind { chain input { type filter hook input priority 0; udp dport 51820 counter; }; }"
     )
-    namespace.run("nft", "-f", "-", input=f"delete table inet latchkey_51820\n{table}\n{behind}")
+    namespace.run("nft", "-f", "-", input=f"delete table inet latchkey_wg0\n{table}\n{behind}")
     packet = bogus(on_demand.public_key)
     for _ in range(1000):
         stranger(packet)
@@ -469,9 +469,9 @@ def test_what_a_killed_gateway_left_of_its_limits_goes_when_the_interface_is_no_
     assert client.ping(INSIDE, timeout=1).received
     running.eventually(lambda: counts() == {"admitted": 1}, 8)
     running.kill()
-    assert "latchkey_51820" in namespace.run("nft", "list", "ruleset").stdout
-    on_demand.mode = "push"
-    on_demand.save(update_fields=["mode"])
+    assert "latchkey_wg0" in namespace.run("nft", "list", "ruleset").stdout
+    on_demand.mode, on_demand.listen_port = "push", 51999
+    on_demand.save(update_fields=["mode", "listen_port"])
     running.start()
     running.eventually(lambda: namespace.run("nft", "list", "ruleset").stdout == "")
 
@@ -485,6 +485,28 @@ def test_a_row_that_was_put_aside_is_no_longer_once_it_is_repaired(running, enro
     database.sql(f"UPDATE peers_peer SET host = {host} WHERE id = '{peer.pk}'")
     running.eventually(lambda: state(peer) == State.IDLE)
     assert running.on() == set()
+
+
+def test_limits_that_others_flushed_are_put_back_when_a_flood_begins(running, namespace, stranger, on_demand):
+    namespace.run("nft", "flush", "ruleset")
+    packet = bogus(on_demand.public_key)
+    for _ in range(3000):
+        stranger(packet)
+    running.eventually(lambda: "latchkey_wg0" in namespace.run("nft", "list", "ruleset").stdout)
+
+
+def test_an_interface_that_cannot_be_set_up_as_wanted_lets_people_in_all_the_same(
+    started, create, namespace, enrol, on_demand
+):
+    create("wg0")
+    running = started()
+    running.stop()
+    running.log.unlink()
+    namespace.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+    running.start()
+    running.eventually(lambda: running.said("pass_failed"))
+    _, client = enrol()
+    assert client.ping(INSIDE, count=30, interval=0.25).received
 
 
 def test_where_there_is_no_nft_the_gateway_watches_all_the_same(started, namespace, tmp_path, enrol):

@@ -88,15 +88,28 @@ def test_who_is_taken_off_has_what_it_sent_before_behind_it(wg0, key, as_gateway
     slow = 3600.0  # seconds that the device's clock is behind
     advance(wg0, key, timezone.now().timestamp() - slow)
     taken_off_at = timezone.now() + timedelta(minutes=20)
-    timestamps.pass_over([key], taken_off_at)
+    timestamps.pass_over({key: None}, taken_off_at)
     unseen = taken_off_at.timestamp() - slow - 900
     assert not advance(wg0, key, unseen)[key].newer
     assert advance(wg0, key, taken_off_at.timestamp() - slow)[key].newer, "what it sends from then on counts"
 
 
+def test_what_the_gateway_has_seen_itself_is_not_judged_by_the_databases_clock(
+    wg0, key, as_gateway, database
+):
+    now = timezone.now()
+    advance(wg0, key, now.timestamp())
+    database.sql(
+        "UPDATE peers_handshaketimestamp SET seen_at = seen_at - interval '1 day'"
+    )  # a clock that was behind
+    timestamps.pass_over({key: 1200.0}, now + timedelta(seconds=1200))
+    assert not advance(wg0, key, now.timestamp() + 1000)[key].newer
+    assert advance(wg0, key, now.timestamp() + 1200)[key].newer
+
+
 def test_nothing_is_put_back_by_a_clock_that_is_wrong(wg0, key, as_gateway):
     advance(wg0, key, NOW)
-    timestamps.pass_over([key, rows.public_key()], timezone.now() - timedelta(days=1))
+    timestamps.pass_over(dict.fromkeys([key, rows.public_key()]), timezone.now() - timedelta(days=1))
     assert bytes(HandshakeTimestamp.objects.get().tai64n) == tai64n(NOW)
 
 

@@ -21,7 +21,9 @@ from peers.gateway.on_demand.limits import (
     Refused,
 )
 from peers.gateway.on_demand.resend import ipv4, ipv6
+from peers.gateway.on_demand.seen import REMEMBERED, Seen
 from peers.gateway.on_demand.timestamps import later
+from peers.wireguard import nft
 from peers.wireguard.state import ObservedPeer, PeerSettings
 from tests.initiator import tai64n
 
@@ -239,3 +241,15 @@ def test_a_deadline_is_looked_for_only_once_it_has_come():
     assert set(memory.due(SHAKEN)) == {"a"}
     memory.want({}, SHAKEN)
     assert memory.due(SHAKEN + timedelta(days=1)) == {}
+
+
+def test_what_was_seen_is_remembered_in_bounds_with_its_age():
+    seen = Seen()
+    for number in range(REMEMBERED + 1):
+        seen.note(str(number), tai64n(number), float(number))
+    assert (len(seen.timestamps), seen.age("0", 1.0)) == (REMEMBERED, None)
+    assert seen.age(str(REMEMBERED), REMEMBERED + 5.0) == 5
+
+
+def test_a_table_has_a_name_that_nft_takes_whatever_the_interface_is_called():
+    assert [nft._table(name) for name in ("wg0", "wg-a.b=1")] == ["latchkey_wg0", "latchkey_wg_2da_2eb_3d1"]

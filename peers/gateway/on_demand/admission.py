@@ -33,36 +33,40 @@ class Admission:
         found = self.reconciler.memory.observed
         if not self.reconciler.interface.on_demand or found.public_key is None:  # None: there is no interface
             self.shut()
-            self._lift_what_was_left(found.listen_port)
+            self._lift_what_was_left()
         elif self.watch is None or not self._is_at(self.watch):
             self.shut()
             responder = Responder(wg.private_key(self.reconciler.name))
-            self.watch = Watch(responder, found.listen_port, self._counts)
-            self._shield(found.listen_port)
+            self.watch = Watch(responder, found.listen_port, self._counts, self.reconciler.presence.seen)
+            self._shield(self.watch)
             logger.info("watching", extra={"interface": self.reconciler.name, "port": found.listen_port})
 
     def _is_at(self, watch: Watch) -> bool:
         found = self.reconciler.memory.observed
         return (watch.responder.public_key, watch.port) == (found.public_key, found.listen_port)
 
-    def _shield(self, port: int) -> None:
+    def _shield(self, watch: Watch) -> None:
         """Keep floods from WireGuard; that they cannot be is no reason not to watch."""
         try:
-            nft.limit_initiations(port)
+            nft.limit_initiations(self.reconciler.name, watch.port)
         except nft.NftError as error:
-            logger.warning("initiations_not_limited", extra={"port": port, "error": str(error)})
+            logger.warning("initiations_not_limited", extra={"port": watch.port, "error": str(error)})
 
-    def _lift_what_was_left(self, port: int) -> None:
+    def _lift_what_was_left(self) -> None:
         """Take away, once, the limits of a gateway that was killed while the interface was on demand."""
         if not self._lifted and self.reconciler.record.has_let_in:
-            _lift(port)
+            self._lift()
         self._lifted = True
+
+    def _lift(self) -> None:
+        with suppress(nft.NftError):  # where they cannot be lifted they could not be put there
+            nft.lift_limits(self.reconciler.name)
 
     def shut(self) -> None:
         if self.watch is None:
             return
         self.watch.close()
-        _lift(self.watch.port)
+        self._lift()
         self.watch = None
 
     def sockets(self) -> list[socket.socket]:
@@ -81,8 +85,12 @@ class Admission:
     def let_in(self) -> None:
         """Put on whoever asks and may."""
         self._away = False
-        if self.watch and (asked := self.watch.asked()).timestamps:
-            self._admit(self.watch, asked)
+        if self.watch:
+            flooded = self.watch.flood
+            if (asked := self.watch.asked()).timestamps:
+                self._admit(self.watch, asked)
+            if self.watch.flood and not flooded:
+                self._shield(self.watch)  # whoever loads other rules may have flushed ours
         self.initiator.look(self.reconciler.memory.wanted, monotonic())
 
     def refuse(self) -> None:
@@ -138,8 +146,3 @@ class Admission:
         for key in packets.keys() - begun.keys():
             watch.resend(packets[key])
         self.initiator.begin(begun, {key: wanted[key].settings for key in begun}, at)
-
-
-def _lift(port: int) -> None:
-    with suppress(nft.NftError):  # where it cannot be lifted it could not be put there
-        nft.lift_limit(port)

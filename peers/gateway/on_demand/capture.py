@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from peers.wireguard.handshake import LENGTH, TYPE
@@ -22,6 +23,7 @@ UDP, UDP_LENGTH = 17, 8 + LENGTH
 IPV6_HEADER = 40
 OPTIONS = (0, 60)  # IPv6's hop-by-hop and destination options
 SNAP = 2048  # bytes
+BROADCAST = ip_address("255.255.255.255")
 
 Instruction = tuple[int, int, int, int]  # bpf's code, jump if true, jump if false, operand
 LOAD_BYTE = 0x30  # at a fixed offset, to A
@@ -74,7 +76,8 @@ class Capture:
             with suppress(BlockingIOError):
                 for _ in range(most):
                     data, (device, _, kind, *_) = each.recvfrom(SNAP)
-                    yield parse(data, self.port, device) if kind == socket.PACKET_HOST else None
+                    packet = parse(data, self.port, device) if kind == socket.PACKET_HOST else None
+                    yield packet if packet and _may_come_from(packet) else None
 
     def lost(self) -> int:
         """Return how many packets found no room since the last call."""
@@ -87,6 +90,15 @@ class Capture:
     def close(self) -> None:
         for each in self.sockets:
             each.close()
+
+
+def _may_come_from(packet: Packet) -> bool:
+    """Return whether the kernel would take the packet from there: what is sent again is past its own look at that."""
+    if packet.device == "lo":
+        return True
+    source = ip_address(packet.source)
+    strange = source.is_loopback or source.is_multicast or source.is_unspecified or source == BROADCAST
+    return not strange and packet.source != packet.destination
 
 
 def _opened(protocol: int, program: list[Instruction]) -> socket.socket:

@@ -8,6 +8,7 @@ from peers.gateway.clock import monotonic
 from peers.gateway.gather import Desired, gather
 from peers.gateway.on_demand import timestamps
 from peers.gateway.on_demand.activity import Activity
+from peers.gateway.on_demand.seen import Seen
 from peers.models import Interface
 from peers.wireguard import wg
 from peers.wireguard.state import Observed
@@ -19,6 +20,7 @@ class Presence:
     """What a gateway's passes ask about an interface in either mode; remembers when each peer was last heard."""
 
     def __init__(self) -> None:
+        self.seen = Seen()
         self._activity = Activity()
 
     def desired(self, interface: Interface, observed: Observed, wanted: AbstractSet[str]) -> Desired:
@@ -36,7 +38,7 @@ class Presence:
         idle = self._activity.idle(monotonic(), interface.idle_minutes) & desired.peers.keys()
         if idle:
             # Before the last look: it takes a while, and harms nobody who has come back.
-            timestamps.pass_over(idle, at)
+            timestamps.pass_over({key: self.seen.age(key, monotonic()) for key in idle}, at)
             idle = self._activity.still(idle, wg.show(interface.name, idle).peers)
             logger.info("idle", extra={"interface": interface.name, "peers": len(idle)})
         return {key: desired.peers[key].peer for key in idle}

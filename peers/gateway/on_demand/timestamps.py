@@ -1,6 +1,6 @@
 """The greatest timestamp of each key, in the database: what makes a replay one after a taking off, or at another gateway."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -51,17 +51,21 @@ def advance(interface: Interface, timestamps: Mapping[str, bytes]) -> dict[str, 
 
 
 @transaction.atomic
-def pass_over(keys: Collection[str], at: datetime) -> None:
+def pass_over(ages: Mapping[str, float | None], at: datetime) -> None:
     """Have handshakes refused that these keys, which are taken off at ``at``, began before: not all were seen here.
 
     By then nothing had come from them for minutes. The device's clock is taken to be as far off as it was when the last
-    timestamp was seen.
+    timestamp was seen: by ``ages`` so many seconds ago, or with None when the database says.
     """
-    known = HandshakeTimestamp.objects.filter(key__public_key__in=keys).order_by("pk")
-    rows = known.select_for_update(of=("self",)).values_list("pk", "tai64n", "seen_at")
-    passed = {pk: later(bytes(tai64n), at - seen_at - MARGIN) for pk, tai64n, seen_at in rows}
+    known = HandshakeTimestamp.objects.filter(key__public_key__in=list(ages)).order_by("pk")
+    rows = known.select_for_update(of=("self",)).values_list("pk", "key__public_key", "tai64n", "seen_at")
+    passed = {pk: later(bytes(tai64n), _since(ages[key], at - seen_at)) for pk, key, tai64n, seen_at in rows}
     with connection.cursor() as cursor:
         cursor.execute(PUT_LATER, [list(passed), list(passed.values())])
+
+
+def _since(age: float | None, by_the_database: timedelta) -> timedelta:
+    return (by_the_database if age is None else timedelta(seconds=age)) - MARGIN
 
 
 def later(tai64n: bytes, by: timedelta) -> bytes:

@@ -14,6 +14,7 @@ from peers.gateway.clock import monotonic
 from peers.gateway.on_demand.capture import Capture, Packet
 from peers.gateway.on_demand.limits import Limits, Refused
 from peers.gateway.on_demand.resend import Resender
+from peers.gateway.on_demand.seen import Seen
 from peers.wireguard.handshake import Initiation, Responder
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ SHARE = 0.35  # of a core at most, for telling handshakes from a flood
 LEAST_PAUSE = 0.01  # seconds: what a gateway's loop does besides is paid once for many packets
 FLOOD = 500  # packets a second that lead to nothing
 CALM_AFTER = 10.0  # seconds without such a second, and the flood is over
-REMEMBERED = 10_000  # keys' timestamps; the database has them all
 SENT = 5000  # packets that are to come back from the loopback
 
 
@@ -38,11 +38,10 @@ class Asked:
 class Watch:
     """Listens at the port of the interface that ``responder`` answers for; adds to ``counts`` what packets come to."""
 
-    def __init__(self, responder: Responder, port: int, counts: Counter[str]) -> None:
-        self.responder, self.port, self.counts = responder, port, counts
+    def __init__(self, responder: Responder, port: int, counts: Counter[str], seen: Seen) -> None:
+        self.responder, self.port, self.counts, self.seen = responder, port, counts, seen
         self.limits, self.refused = Limits(), Refused()
         self.flood = False
-        self._seen: dict[str, bytes] = {}
         self._sent: set[bytes] = set()
         self._pause_until = self._second = self._calm_at = 0.0
         self._useless = 0
@@ -80,7 +79,7 @@ class Watch:
         elif (found := self._read(packet)) is None:
             self._count("invalid")
         else:
-            self._remember(found.public_key, found.timestamp)
+            self.seen.note(found.public_key, found.timestamp, at)
             if self.refused.lately(found.public_key, at):
                 self.counts["refused"] += 1
                 return
@@ -88,7 +87,7 @@ class Watch:
 
     def _read(self, packet: Packet) -> Initiation | None:
         started = thread_time()
-        found = self.responder.read(packet.payload, self._seen)
+        found = self.responder.read(packet.payload, self.seen.timestamps)
         self.limits.spend(packet.source, thread_time() - started)
         return found
 
@@ -101,12 +100,6 @@ class Watch:
     def _count(self, outcome: str) -> None:
         self.counts[outcome] += 1
         self._useless += 1
-
-    def _remember(self, key: str, timestamp: bytes) -> None:
-        self._seen.pop(key, None)
-        self._seen[key] = timestamp
-        if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
 
     def _judge(self, at: float) -> None:
         """Say once that a flood has begun, and once that it is over."""
