@@ -4,7 +4,7 @@ from django.db import connection
 from django.utils import timezone
 
 from peers import services
-from peers.models import Peer
+from peers.models import GatewayStatus, Peer
 from peers.states import State, standing
 from tests.conftest import Database
 
@@ -38,3 +38,10 @@ def ended(running):
     peer = Peer.objects.get()
     Peer.objects.update(expires_at=timezone.now())
     running.eventually(lambda: state(peer) == State.EXPIRED)
+
+
+def counts(gateway: str = "gateway") -> dict[str, int]:
+    """Return what became of the handshakes that came to a gateway, as last written down; nothing for what is 0."""
+    row = GatewayStatus.objects.get(gateway=gateway)
+    names = ("admitted", "refused", "invalid", "dropped")
+    return {name: count for name in names if (count := getattr(row, f"handshakes_{name}"))}

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import socket
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from deploy.demo.netns import Namespace, end
 from peers.wireguard import keys, link, wg
 
 INSIDE = "10.77.0.1"  # the interface's own address in the tunnel
+OUTSIDE = ip_address("198.51.100.77")  # the gateway's as a stranger sees it; clients see another
+PORT = 51820
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 TOOLS = {
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",
@@ -142,6 +147,39 @@ def started(on_demand, run):
         return made
 
     return watching
+
+
+@pytest.fixture
+def second_host(running, database, tmp_path):
+    """Give a function that starts a gateway with another name, for the same interface, in a namespace of its own."""
+    home = tmp_path / "second"
+    home.mkdir()
+    with Namespace() as elsewhere:
+        started = []
+
+        def start():
+            (home / "wg0.key").write_text((tmp_path / "wg0.key").read_text())
+            (home / "wg0.key").chmod(0o600)
+            environment = {"LATCHKEY_GATEWAY_NAME": "other"}
+            started.append(_running().RunningGateway(elsewhere, database, home, "--create", **environment))
+            return started[-1]
+
+        yield start
+        for made in started:
+            made.stop()
+
+
+@pytest.fixture
+def stranger(namespace):
+    """Give a function that sends a packet to the interface's port from a namespace of its own."""
+    with Namespace() as elsewhere:
+        elsewhere.link(namespace, theirs=OUTSIDE)
+
+        def send(packet: bytes) -> None:
+            with elsewhere.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(packet, (str(OUTSIDE), PORT))
+
+        yield send
 
 
 @pytest.fixture

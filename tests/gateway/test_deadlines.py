@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -17,7 +16,7 @@ from tests import rows
 from tests.conftest import GATEWAY, ROOT
 from tests.gateway.acting import database_away, database_back, key_of, revoke, state
 from tests.gateway.black_hole import BlackHole
-from tests.gateway.conftest import INSIDE, require
+from tests.gateway.conftest import FAKETIME, INSIDE, require
 from tests.gateway.running import last_reply
 from tests.integration.conftest import use_providers
 from tests.integration.provider_double import Double
@@ -128,9 +127,6 @@ def test_who_was_off_and_may_be_on_again_before_the_gateway_can_say_so_has_a_rec
     running.eventually(lambda: state(peer) == State.REVOKED)
     assert [one.after for one in receipts(peer)] == ["revoke"]
     assert AuditEvent.objects.filter(action="removed").count() == 2
-
-
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 @pytest.mark.parametrize("years", [10, -10])

@@ -174,32 +174,24 @@ def test_who_has_lost_the_lock_puts_nothing_back(running, database, tmp_path, na
     second.stop()
 
 
-def test_two_hosts_may_serve_one_interface_and_revoked_means_off_both(
-    running, database, tmp_path, alice, wg0
-):
-    with Namespace() as elsewhere:
-        second_home = tmp_path / "second"
-        second_home.mkdir()
-        (second_home / "wg0.key").write_text((tmp_path / "wg0.key").read_text())
-        (second_home / "wg0.key").chmod(0o600)
-        second = RunningGateway(elsewhere, database, second_home, "--create", LATCHKEY_GATEWAY_NAME="other")
-        peer = rows.peer(alice, wg0)
-        second.eventually(lambda: second.on() == running.on() == {key_of(peer)})
-        second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
-        gone = rows.peer(alice, wg0)
-        second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 4)
-        revoke(gone)
-        second.eventually(lambda: all(one.removed_at for one in receipts(gone)))
-        assert [one.gateway for one in receipts(gone)] == ["gateway", "other"]
-        assert all(one.after == "revoke" and one.milliseconds >= 0 for one in receipts(gone))
-        second.kill()
-        revoke(peer)
-        running.eventually(lambda: running.on() == set())
-        running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 1)
-        assert state(peer) != State.REVOKED
-        second.start()
-        second.eventually(lambda: state(peer) == State.REVOKED)
-        second.stop()
+def test_two_hosts_may_serve_one_interface_and_revoked_means_off_both(running, second_host, alice, wg0):
+    second = second_host()
+    peer = rows.peer(alice, wg0)
+    second.eventually(lambda: second.on() == running.on() == {key_of(peer)})
+    second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 2)
+    gone = rows.peer(alice, wg0)
+    second.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 4)
+    revoke(gone)
+    second.eventually(lambda: all(one.removed_at for one in receipts(gone)))
+    assert [one.gateway for one in receipts(gone)] == ["gateway", "other"]
+    assert all(one.after == "revoke" and one.milliseconds >= 0 for one in receipts(gone))
+    second.kill()
+    revoke(peer)
+    running.eventually(lambda: running.on() == set())
+    running.eventually(lambda: PeerStatus.objects.filter(present=True).count() == 1)
+    assert state(peer) != State.REVOKED
+    second.start()
+    second.eventually(lambda: state(peer) == State.REVOKED)
 
 
 def test_a_database_that_went_away_is_found_again(running, alice, wg0, database):

@@ -11,7 +11,14 @@ import sys
 from . import machine
 from .parts import ROOT, fetched
 
-TESTS = ("interface", "capture", "on_demand", "deadlines")  # where it matters whose WireGuard it is
+TESTS = (
+    "interface",
+    "capture",
+    "on_demand",
+    "on_demand_lasting",
+    "on_demand_under_load",
+    "deadlines",
+)  # where it matters whose WireGuard it is
 # Ten thousand peers are too many for an emulated processor.
 LEFT_OUT = "tests/gateway/test_restarts.py::test_a_restart_with_ten_thousand_peers_loses_no_packet_and_writes_nothing"
 PYTHON = ROOT / ".venv" / "bin" / "python"
