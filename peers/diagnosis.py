@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from peers import handshakes
 from peers.facts import Facts, Finding, moment
-from peers.models import GatewayStatus, Interface, ServiceAccount
+from peers.models import GatewayStatus, ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _of_gateway(gateway: GatewayStatus) -> str:
         sentence = _("Gateway %(gateway)s reports; its last good pass was at %(at)s.") % values
     if gateway.flood_at is not None:
         flood = _(
-            "Since %(at)s more handshakes come than it looks at: this device's may be among those that it does not."
+            "Since %(at)s a flood of handshakes that lead to nothing comes in: this device's may be lost among them."
         )
         sentence = f"{sentence} {flood % {'at': moment(gateway.flood_at)}}"
     if gateway.brake_at is None:
@@ -190,7 +190,7 @@ def _interface(facts: Facts) -> Finding:
         )
     if any(status.present for status in facts.reported):
         sentence = _("It is on %(interface)s with a key that was replaced since.")
-    elif facts.peer.interface.mode == Interface.Mode.ON_DEMAND:
+    elif facts.peer.interface.on_demand:
         return Finding(True, handshakes.awaited(facts))
     else:
         sentence = _("No gateway that reports has it on %(interface)s yet.")

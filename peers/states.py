@@ -12,7 +12,6 @@ from peers.models import (
     CONNECTED_WITHIN,
     GATEWAY_SILENT_AFTER,
     GatewayStatus,
-    Interface,
     Peer,
     PeerStatus,
     held_loss,
@@ -96,7 +95,7 @@ def first_state(peer: Peer) -> State:
     reported = peer.interface.reported
     if not (_reports(peer.interface_id) if reported is None else reported):
         return State.UNKNOWN
-    return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
+    return State.IDLE if peer.interface.on_demand else State.PENDING
 
 
 def _reports(interface: int) -> bool:
@@ -180,7 +179,7 @@ def _entitled_state(
         return State.CONNECTED
     if live:
         return State.LIVE
-    return State.IDLE if peer.interface.mode == Interface.Mode.ON_DEMAND else State.PENDING
+    return State.IDLE if peer.interface.on_demand else State.PENDING
 
 
 def _live(peer: Peer, on: list[PeerStatus], fresh: dict[str, GatewayStatus]) -> list[PeerStatus]:

@@ -117,7 +117,7 @@ def _handshakes() -> list[str]:
         "# TYPE latchkey_handshakes_total counter",
     ]
     floods = [
-        "# HELP latchkey_handshake_flood Whether more handshakes come than a gateway looks at.",
+        "# HELP latchkey_handshake_flood Whether a flood of handshakes that lead to nothing comes to a gateway.",
         "# TYPE latchkey_handshake_flood gauge",
     ]
     for row in GatewayStatus.objects.select_related("interface").order_by("gateway", "interface__name"):

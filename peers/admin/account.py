@@ -30,7 +30,7 @@ from peers.states import database_now
 from portal.confirmation import begins_act
 
 
-class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
+class AccountForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in django-stubs alone
     class Meta:
         model = ServiceAccount
         fields = (
@@ -67,7 +67,7 @@ class ServiceAccountAdmin(AsksFirst, NarrowAdmin):
         held = Peer.objects.filter(service_account=OuterRef("pk")).holding(Now())
         counted = held.order_by().values("service_account").annotate(count=Count("*")).values("count")
         found: Any = super().get_queryset(request).annotate(held=Coalesce(Subquery(counted), 0))
-        return found.prefetch_related("interfaces")  # type: ignore[no-any-return]
+        return found.prefetch_related("interfaces")  # type: ignore[no-any-return]  # no stubs know annotate's columns
 
     def get_urls(self) -> list[URLPattern]:
         pages = {

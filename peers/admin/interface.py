@@ -62,7 +62,7 @@ class InterfaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
     ) -> HttpResponse:
         obj = options.get("obj")
-        if obj and obj.mode == Interface.Mode.ON_DEMAND and request.user.has_perm("peers.view_gatewaystatus"):
+        if obj and obj.on_demand and request.user.has_perm("peers.view_gatewaystatus"):
             context["gateways"] = gateway_lines(database_now(), obj)
         return super().render_change_form(request, context, *rest, **options)
 

@@ -73,7 +73,6 @@ class Reconciler:
         at = self._look_at_the_clock()
         desired = database.gather(self.interface, peers=peers)
         known, may = database.keys_of(peers), set(desired.ids.values())
-        repaired = self._repaired(desired.ids)
         if self.interface.on_demand:
             loaded = self._loaded()
             barred = {peer for key, peer in known.items() if key not in loaded} - may
@@ -83,7 +82,7 @@ class Reconciler:
         explained = database.explained(self.interface, found.keys() - desired.peers.keys())
         decision = self._decide(desired, found, explained, at, on_interface=None)
         self._want(_without(self.memory.wanted, known) | desired.peers)
-        known = known | desired.ids | repaired
+        known = known | desired.ids
         self._carry_out(decision, desired, self.memory.observed, known, explained, at)
         return self.interface.on_demand and bool(barred)
 
@@ -104,13 +103,8 @@ class Reconciler:
             self._want(wanted)  # or every pass would try what has just failed, and do nothing else
             raise
 
-    def _repaired(self, sound: Mapping[str, str]) -> dict[str, str]:
-        """Return those keys, with their peers, whose row had been put aside, and is sound now."""
-        put_aside = self.record.statuses.put_aside()
-        return {key: peer for key, peer in sound.items() if peer in put_aside}
-
     def _sound_again(self) -> dict[str, str]:
-        """Return the same of whoever is not on: on demand a full pass does not look at them."""
+        """Return those keys, with their peers, whose row was put aside and is sound: on demand nothing else looks at them."""
         put_aside = self.record.statuses.put_aside() if self.interface.on_demand else ()
         return database.gather(self.interface, peers=put_aside).ids if put_aside else {}
 

@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from .wg import ENVIRONMENT, PATH, exists, interface_name
 
-__all__ = ["LinkError", "addresses", "configure", "create", "delete", "exists", "is_userspace"]
+__all__ = ["LinkError", "addresses", "configure", "create", "delete", "exists", "is_userspace", "run"]
 
 Interface: TypeAlias = IPv4Interface | IPv6Interface
 
 SOCKETS = Path("/var/run/wireguard")  # where wg(8) and wireguard-go meet, whatever the network namespace
 START = 5.0  # seconds that wireguard-go has; it takes about 0.02
-TIMEOUT = 10  # seconds for ip(8)
-PACKAGES = {"ip": "iproute2", "wireguard-go": "wireguard-go"}
+TIMEOUT = 10  # seconds for a tool
+PACKAGES = {"ip": "iproute2", "nft": "nftables", "wireguard-go": "wireguard-go"}
 
 
 class LinkError(Exception):
@@ -84,18 +84,19 @@ def _lacking(wanted: Sequence[Interface], found: dict[str, Any]) -> Iterator[Int
 
 
 def _ip(*words: str) -> str:
-    done = _run([_binary("ip"), *words])
+    done = run("ip", *words)
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2] or f"it ended with status {done.returncode}"
         raise LinkError(f"ip {' '.join(words)}: {reason}")
     return done.stdout
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run(tool: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a tool of ``PACKAGES`` with ``given`` on its standard input, and return how it ended; raise LinkError if it did not."""
     try:
         return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
+            [_binary(tool), *words],
+            input=given,
             capture_output=True,
             env=ENVIRONMENT,
             timeout=TIMEOUT,
@@ -103,7 +104,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
             text=True,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LinkError(f"ip could not be run: {error}") from error
+        raise LinkError(f"{tool} could not be run: {error}") from error
 
 
 def _kernel_lacks_wireguard(reason: str) -> bool:

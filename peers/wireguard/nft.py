@@ -5,11 +5,10 @@ only five seconds later; and wireguard-go has no time for packets of its tunnels
 """
 
 import re
-import shutil
-import subprocess
 
 from .handshake import LENGTH
-from .wg import ENVIRONMENT, PATH, TIMEOUT, interface_name
+from .link import LinkError, run
+from .wg import interface_name
 
 RATE = 20  # initiations a second of one address, or of one /64
 BURST = 100
@@ -35,12 +34,8 @@ table inet {name} {{
 """
 
 
-class NftError(Exception):
-    """nft(8) failed; the message says why, in the first line of its that names an error."""
-
-
 def limit_initiations(interface: str, port: int) -> None:
-    """Put the limits of an interface in the place of those that there are already, in one transaction; raise NftError."""
+    """Put the limits of an interface in the place of those that there are already, in one transaction; raise LinkError."""
     name = _table(interface)
     table = TABLE.format(
         name=name, port=int(port), length=8 + LENGTH, rate=RATE, burst=BURST, all=ALL, all_burst=ALL_BURST
@@ -49,7 +44,7 @@ def limit_initiations(interface: str, port: int) -> None:
 
 
 def lift_limits(interface: str) -> None:
-    """Take the limits of an interface away; raise NftError."""
+    """Take the limits of an interface away; raise LinkError."""
     name = _table(interface)
     _nft(f"table inet {name}\ndelete table inet {name}\n")
 
@@ -62,16 +57,7 @@ def _table(interface: str) -> str:
 
 
 def _nft(rules: str) -> None:
-    binary = shutil.which("nft", path=PATH)
-    if not binary:
-        raise NftError("nft is not installed: it is in Debian's package nftables")
-    try:
-        done = subprocess.run(
-            [binary, "-f", "-"], input=rules, capture_output=True, env=ENVIRONMENT, timeout=TIMEOUT, check=False,
-            text=True,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NftError(f"nft could not be run: {error}") from None
+    done = run("nft", "-f", "-", given=rules)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "Error" in line]
-        raise NftError(f"nft: {lines[0] if lines else done.stderr.strip()}")
+        named = [line for line in done.stderr.splitlines() if "Error" in line]
+        raise LinkError(f"nft: {named[0] if named else done.stderr.strip()}")

@@ -202,7 +202,7 @@ def test_a_flood_is_told(database, laptop):
     make(database, laptop, [ON_DEMAND, gateway()])
     database.sql(f"UPDATE peers_gatewaystatus SET flood_at = '{AT}'")
     assert (
-        f"Since {AT:%Y-%m-%d %H:%M:%S} UTC more handshakes come than it looks at"
+        f"Since {AT:%Y-%m-%d %H:%M:%S} UTC a flood of handshakes that lead to nothing comes in"
         in diagnosed(laptop).steps[2].sentence
     )
 

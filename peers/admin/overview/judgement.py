@@ -36,11 +36,11 @@ class GatewayLine:
     @property
     def on_demand(self) -> bool:
         """Whether it looks at the handshakes that come to its interface."""
-        return bool(self.row.interface.mode == Interface.Mode.ON_DEMAND)
+        return self.row.interface.on_demand
 
     @property
     def flooded(self) -> bool:
-        """Whether it says that more of them come than it looks at."""
+        """Whether it says that a flood of them comes that lead to nothing."""
         return self.on_demand and self.heard == Heard.FRESH and self.row.flood_at is not None
 
 

@@ -14,6 +14,7 @@ from peers.gateway.on_demand.watch import Asked, Watch
 from peers.gateway.reconcile import Reconciler
 from peers.wireguard import nft, wg
 from peers.wireguard.handshake import Responder
+from peers.wireguard.link import LinkError
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Admission:
         """Keep floods from WireGuard; that they cannot be is no reason not to watch."""
         try:
             nft.limit_initiations(self.reconciler.name, watch.port)
-        except nft.NftError as error:
+        except LinkError as error:
             logger.warning("initiations_not_limited", extra={"port": watch.port, "error": str(error)})
 
     def _lift_what_was_left(self) -> None:
@@ -59,7 +60,7 @@ class Admission:
         self._lifted = True
 
     def _lift(self) -> None:
-        with suppress(nft.NftError):  # where they cannot be lifted they could not be put there
+        with suppress(LinkError):  # where they cannot be lifted they could not be put there
             nft.lift_limits(self.reconciler.name)
 
     def shut(self) -> None:
